@@ -1,0 +1,204 @@
+"""The deployed model: one ONNX file that describes itself, and its card.
+
+``model.onnx`` runs in any ONNX Runtime. Its metadata carries, under the key
+``tinyt2``, a JSON `Manifest` of at most 8 kB: all that serving needs to know.
+Beside it lies ``card.json``, a `Card`: how the model was made and how good it
+is. The sha256 of the model file is the model's identity.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import onnxruntime as ort
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from models.errors import BundleError
+from models.features import FEATURE_SPEC, LENGTH_BUCKETS
+from models.lightcurve import BANDS
+
+__all__ = [
+    "CARD_NAME",
+    "DEPLOYED_MODEL",
+    "INPUT_NAMES",
+    "MANIFEST_KEY",
+    "MAX_MANIFEST_BYTES",
+    "OUTPUT_NAMES",
+    "Bundle",
+    "Card",
+    "Golden",
+    "Manifest",
+    "ModelClass",
+    "load_bundle",
+]
+
+DEPLOYED_MODEL: Final = Path(__file__).parent / "deployed" / "model.onnx"
+"""The model that serves unless another is named."""
+
+CARD_NAME: Final = "card.json"
+MANIFEST_KEY: Final = "tinyt2"
+MAX_MANIFEST_BYTES: Final = 8192
+_MAX_MODEL_BYTES: Final = 64 * 2**20
+_PROVIDER: Final = "CPUExecutionProvider"
+
+INPUT_NAMES: Final = ("tokens", "mask", "objects")
+"""Graph inputs: the fields of `models.features.ModelInputs`."""
+OUTPUT_NAMES: Final = ("probabilities", "ood_score")
+"""Graph outputs: [B, K] summing to 1, and [B] higher = less like the training data."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelClass(_Strict):
+    """A class that the model can answer, with its id in `models.taxonomy`."""
+
+    name: str
+    id: int
+
+
+class Golden(_Strict):
+    """A light curve and what the model must answer for it, within 1e-4."""
+
+    trigger_mjd: float
+    mjd: list[float]
+    band: list[str] = Field(description="Keys of the band table, for example 'ztf:g'.")
+    flux: list[float] = Field(description="nJy")
+    flux_err: list[float] = Field(description="nJy")
+    detected: list[bool]
+    probabilities: list[float]
+    ood_score: float
+
+
+class Manifest(_Strict):
+    """What serving needs to know of a model."""
+
+    name: str
+    version: str
+    classes: list[ModelClass] = Field(description="In the order of the output.")
+    bands: list[str] = Field(description="Band table the model was made with, in order.")
+    surveys: list[str] = Field(description="Surveys whose alerts it accepts.")
+    feature_spec: str
+    minimum_observations: int
+    length_buckets: list[int] = Field(description="Padded lengths it was checked with.")
+    precision: str = Field(description="How the weights are stored: float32, int8, ...")
+    training_data: str = Field(description="The honest name of what it was trained on.")
+    notice: str = Field(description="What a user of its answers must know; may be empty.")
+    recipe: str = Field(description="The command that made it.")
+    parent: dict[str, Any] | None = Field(description="sha256 and shapes of the parent model.")
+    golden: list[Golden]
+
+
+class Card(_Strict):
+    """How a model was made and how good it is."""
+
+    model_sha256: str
+    name: str
+    version: str
+    notice: str
+    architecture: dict[str, Any]
+    training: dict[str, Any]
+    evaluation: dict[str, Any]
+    drift_reference: dict[str, Any]
+    libraries: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A model that was loaded and found to be what it says."""
+
+    path: Path
+    sha256: str
+    n_bytes: int
+    manifest: Manifest
+    card: Card
+    session: ort.InferenceSession
+    provider: str
+
+
+def load_bundle(path: Path = DEPLOYED_MODEL, threads: int = 1) -> Bundle:
+    """Load a model file and its card; raise `BundleError` when they are not sound."""
+    content = _read(path)
+    sha256 = hashlib.sha256(content).hexdigest()
+    card = _load_card(path.parent / CARD_NAME, sha256)
+    session = _open_session(path, content, threads)
+    providers = session.get_providers()
+    if providers[:1] != [_PROVIDER]:
+        raise BundleError(f"ONNX Runtime runs on {providers}, expected {_PROVIDER}", providers)
+    return Bundle(path, sha256, len(content), _manifest(path, session), card, session, providers[0])
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.stat().st_size > _MAX_MODEL_BYTES:
+            raise BundleError(f"{path} is larger than {_MAX_MODEL_BYTES} bytes", path)
+        return path.read_bytes()
+    except OSError as error:
+        raise BundleError(f"cannot read the model {path}: {error.strerror}", path) from error
+
+
+def _load_card(path: Path, sha256: str) -> Card:
+    try:
+        card = Card.model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise BundleError(f"cannot read the model's card {path}: {error.strerror}", path) from error
+    except ValidationError as error:
+        raise BundleError(f"{path} is not a model card: {error}", path) from error
+    if card.model_sha256 != sha256:
+        raise BundleError(
+            f"{path} describes the model {card.model_sha256[:12]}, the file beside it is "
+            f"{sha256[:12]}: copy model and card together",
+            sha256,
+        )
+    return card
+
+
+def _open_session(path: Path, content: bytes, threads: int) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    # Weights are stored quantized; this folds them to fp32 once, at load.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    try:
+        session = ort.InferenceSession(content, options, providers=[_PROVIDER])
+    # ONNX Runtime raises a dozen classes of its own that share only Exception.
+    except Exception as error:
+        raise BundleError(f"ONNX Runtime cannot load {path}: {error}", path) from error
+    names = tuple(node.name for node in session.get_inputs())
+    outputs = tuple(node.name for node in session.get_outputs())
+    if names != INPUT_NAMES or outputs != OUTPUT_NAMES:
+        raise BundleError(
+            f"{path} maps {names} to {outputs}, expected {INPUT_NAMES} to {OUTPUT_NAMES}", names
+        )
+    return session
+
+
+def _manifest(path: Path, session: ort.InferenceSession) -> Manifest:
+    text = session.get_modelmeta().custom_metadata_map.get(MANIFEST_KEY)
+    if text is None:
+        raise BundleError(f"{path} carries no tinyt2 manifest: not a tinyt2 model", path)
+    if len(text.encode()) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"the manifest of {path} is larger than {MAX_MANIFEST_BYTES} bytes", path)
+    try:
+        manifest = Manifest.model_validate_json(text)
+    except ValidationError as error:
+        raise BundleError(f"the manifest of {path} is not valid: {error}", path) from error
+    if manifest.feature_spec != FEATURE_SPEC:
+        raise BundleError(
+            f"{path} needs the features {manifest.feature_spec!r}, this tinyt2 computes "
+            f"{FEATURE_SPEC!r}: install the tinyt2 that made it",
+            manifest.feature_spec,
+        )
+    if manifest.bands != [band.key for band in BANDS][: len(manifest.bands)]:
+        raise BundleError(f"{path} was made with another band table", manifest.bands)
+    if manifest.length_buckets != list(LENGTH_BUCKETS):
+        raise BundleError(
+            f"{path} was checked with the length buckets {manifest.length_buckets}, "
+            f"features are padded to {list(LENGTH_BUCKETS)}",
+            manifest.length_buckets,
+        )
+    return manifest

@@ -1,0 +1,261 @@
+r"""From light curves to the tensors that a model reads: the only copy of that code.
+
+Training, evaluation, compression, replay and serving all call `model_inputs`.
+
+Notation: n curves, B curves of one length bucket, L observations (padded), C
+channels per observation, G channels per object, S band slots.
+
+Every observation up to the triggering one is a token. Its channels are
+
+======================  ======================================================
+``time``                t - t(triggering observation), days, <= 0
+``log_wavelength``      ln(effective wavelength / 6000 A)
+``flux``                asinh(flux / scale)
+``log_flux_err``        ln(flux error / scale)
+``snr``                 asinh(flux / flux error)
+``detected``            1 for a detection, 0 for forced photometry and limits
+``latest_flux_S``       ``flux`` of the latest observation in slot S, this one included
+``latest_weight_S``     exp(-age / 20 d) of that observation, 0 where there is none
+``next_flux_S``         the same for the next observation in slot S after this one
+``next_weight_S``
+======================  ======================================================
+
+and those of the object ``log_scale`` (log10 of scale in nJy), ``log_count`` and
+``log_detections`` (ln(1 + number)). The scale is the largest \|flux\| with S/N
+above 3, else the largest flux error. Slots are the six LSST bands; a band of
+another survey takes the slot that is nearest in log wavelength.
+"""
+
+# ruff: noqa: ANN001, ANN202 (numba infers the types of the kernels)
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+from models.lightcurve import BANDS, LightCurves
+
+__all__ = [
+    "FEATURE_SPEC",
+    "LENGTH_BUCKETS",
+    "OBJECT_CHANNELS",
+    "TOKEN_CHANNELS",
+    "ModelInputs",
+    "model_inputs",
+    "n_usable",
+]
+
+FEATURE_SPEC: Final = "observation-tokens/1"
+"""Name and version of everything below; a change of any value changes it."""
+
+LENGTH_BUCKETS: Final = (8, 16, 32, 64, 128, 256)
+"""Padded lengths. Histories beyond the last are thinned to it."""
+
+_SLOT_NAMES: Final = "ugrizy"
+_SLOTS: Final = len(_SLOT_NAMES)
+_OWN: Final = 6
+
+TOKEN_CHANNELS: Final[tuple[str, ...]] = (
+    "time",
+    "log_wavelength",
+    "flux",
+    "log_flux_err",
+    "snr",
+    "detected",
+    *(
+        f"{kind}_{slot}"
+        for kind in ("latest_flux", "latest_weight", "next_flux", "next_weight")
+        for slot in _SLOT_NAMES
+    ),
+)
+"""[C]"""
+
+OBJECT_CHANNELS: Final[tuple[str, ...]] = ("log_scale", "log_count", "log_detections")
+"""[G]"""
+
+_LOG_WAVELENGTH: Final = np.log(np.array([band.wavelength_aa for band in BANDS]) / 6000.0)
+_SLOT: Final = np.argmin(
+    np.abs(_LOG_WAVELENGTH[:, None] - _LOG_WAVELENGTH[None, :_SLOTS]), axis=1
+).astype(np.int64)
+_AGE_DAYS: Final = 20.0
+_SCALE_SNR: Final = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class ModelInputs:
+    """The tensors of the B curves of one length bucket."""
+
+    rows: npt.NDArray[np.int64]
+    """[B] which curves these are."""
+    tokens: npt.NDArray[np.float32]
+    """[B, L, C] zero where padded."""
+    mask: npt.NDArray[np.bool_]
+    """[B, L] True for observations."""
+    objects: npt.NDArray[np.float32]
+    """[B, G]"""
+
+
+def n_usable(curves: LightCurves, trigger_mjd: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Count the observations up to the triggering one, [n]."""
+    up_to = curves.mjd <= np.repeat(trigger_mjd, curves.n_observations)
+    total = np.zeros(len(up_to) + 1, np.int64)
+    np.cumsum(up_to, out=total[1:])
+    return total[curves.splits[1:]] - total[curves.splits[:-1]]
+
+
+def model_inputs(
+    curves: LightCurves,
+    trigger_mjd: npt.NDArray[np.float64],
+    rows: npt.NDArray[np.int64] | None = None,
+    length_buckets: Sequence[int] = LENGTH_BUCKETS,
+) -> list[ModelInputs]:
+    """Return the tensors of curves, one `ModelInputs` per length bucket that occurs.
+
+    ``trigger_mjd`` [n] is the time of each curve's triggering observation, days;
+    later observations are left out. ``rows`` selects curves (all by default);
+    those with no observation left get all-zero tensors with an all-False mask.
+    """
+    lengths = n_usable(curves, trigger_mjd)
+    if rows is None:
+        rows = np.arange(len(curves))
+    edges = np.asarray(length_buckets)
+    bucket = np.minimum(np.searchsorted(edges, lengths[rows]), len(edges) - 1)
+    inputs = []
+    for b in np.unique(bucket):
+        chosen = rows[bucket == b]
+        shape = (len(chosen), int(edges[b]))
+        tokens = np.zeros((*shape, len(TOKEN_CHANNELS)), np.float32)
+        mask = np.zeros(shape, np.bool_)
+        objects = np.zeros((len(chosen), len(OBJECT_CHANNELS)), np.float32)
+        _fill(
+            curves.splits[chosen],
+            lengths[chosen],
+            trigger_mjd[chosen],
+            curves.mjd,
+            curves.band,
+            curves.flux,
+            curves.flux_err,
+            curves.detected,
+            _LOG_WAVELENGTH,
+            _SLOT,
+            tokens,
+            mask,
+            objects,
+        )
+        inputs.append(ModelInputs(chosen, tokens, mask, objects))
+    return inputs
+
+
+@numba.njit(cache=True, nogil=True)
+def _fill(  # type: ignore[no-untyped-def]
+    starts,
+    lengths,
+    triggers,
+    mjd,
+    band,
+    flux,
+    flux_err,
+    detected,
+    log_wavelength,
+    slot_of,
+    tokens,
+    mask,
+    objects,
+):
+    size = tokens.shape[1]
+    kept = np.empty(size, np.int64)
+    for row in range(len(starts)):
+        n = _thin(starts[row], lengths[row], band, slot_of, kept)
+        if n == 0:
+            continue
+        scale = _scale(kept[:n], flux, flux_err)
+        detections = 0
+        for i in range(n):
+            j = kept[i]
+            token = tokens[row, i]
+            token[0] = mjd[j] - triggers[row]
+            token[1] = log_wavelength[band[j]]
+            token[2] = np.arcsinh(flux[j] / scale)
+            token[3] = np.log(flux_err[j] / scale)
+            token[4] = np.arcsinh(flux[j] / flux_err[j])
+            token[5] = detected[j]
+            mask[row, i] = True
+            detections += detected[j]
+        _context(kept[:n], mjd, band, slot_of, tokens[row])
+        objects[row, 0] = np.log10(scale)
+        objects[row, 1] = np.log1p(lengths[row])
+        objects[row, 2] = np.log1p(detections)
+
+
+@numba.njit(cache=True, nogil=True)
+def _thin(start, length, band, slot_of, kept):  # type: ignore[no-untyped-def]
+    """Write the observations to keep, in order of time, and return how many.
+
+    The newest half of what fits stays whole. The older ones are put in order of
+    slot, then time, and taken at equal steps: every band keeps its share and
+    every band is thinned evenly in time.
+    """
+    size = len(kept)
+    if length <= size:
+        for i in range(length):
+            kept[i] = start + i
+        return length
+    newest = size // 2
+    n_old, n_take = length - newest, size - newest
+    ends = np.zeros(_SLOTS, np.int64)
+    for j in range(start, start + n_old):
+        ends[slot_of[band[j]]] += 1
+    position = np.cumsum(ends) - ends
+    n = 0
+    for j in range(start, start + n_old):
+        slot = slot_of[band[j]]
+        p = position[slot]
+        position[slot] += 1
+        # Item p of n_old is taken when a multiple of n_old / n_take falls into it.
+        if (p + 1) * n_take // n_old > p * n_take // n_old:
+            kept[n] = j
+            n += 1
+    for i in range(newest):
+        kept[n + i] = start + n_old + i
+    return n + newest
+
+
+@numba.njit(cache=True, nogil=True)
+def _scale(kept, flux, flux_err):  # type: ignore[no-untyped-def]
+    scale = 0.0
+    largest_err = 0.0
+    for j in kept:
+        magnitude = abs(np.float64(flux[j]))
+        if magnitude > _SCALE_SNR * flux_err[j]:
+            scale = max(scale, magnitude)
+        largest_err = max(largest_err, np.float64(flux_err[j]))
+    return scale if scale > 0.0 else largest_err
+
+
+@numba.njit(cache=True, nogil=True)
+def _context(kept, mjd, band, slot_of, tokens):  # type: ignore[no-untyped-def]
+    """Write the latest and the next value in each slot, one pass in each direction."""
+    n = len(kept)
+    seen = np.full(_SLOTS, -1, np.int64)
+    for i in range(n):
+        seen[slot_of[band[kept[i]]]] = i
+        _neighbours(seen, kept, mjd, tokens, i, _OWN)
+    seen[:] = -1
+    for i in range(n - 1, -1, -1):
+        _neighbours(seen, kept, mjd, tokens, i, _OWN + 2 * _SLOTS)
+        seen[slot_of[band[kept[i]]]] = i
+
+
+@numba.njit(cache=True, nogil=True)
+def _neighbours(seen, kept, mjd, tokens, i, first):  # type: ignore[no-untyped-def]
+    for slot in range(_SLOTS):
+        k = seen[slot]
+        if k >= 0:
+            tokens[i, first + slot] = tokens[k, 2]
+            age = abs(mjd[kept[i]] - mjd[kept[k]])
+            tokens[i, first + _SLOTS + slot] = np.exp(-age / _AGE_DAYS)

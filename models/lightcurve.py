@@ -1,0 +1,191 @@
+"""Light curves as one ragged struct of arrays, for training and for serving.
+
+Notation: n curves, m observations in all, P bands.
+
+Times are MJD in days of the survey's own time scale (ZTF: UTC at the start of
+the exposure, LSST: TAI at its middle); only differences within one curve are
+ever used. Fluxes are difference-image fluxes in nJy (AB zero point 31.4) as
+observed, not corrected for dust.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from models.errors import DataError
+
+__all__ = [
+    "AB_ZERO_POINT_NJY",
+    "BANDS",
+    "DETECTION",
+    "FORCED",
+    "UPPER_LIMIT",
+    "Band",
+    "LightCurves",
+    "band_index",
+]
+
+AB_ZERO_POINT_NJY: Final = 31.4
+"""AB magnitude of a source of 1 nJy."""
+
+
+class Band(NamedTuple):
+    """A filter of a survey, with its effective wavelength in Angstrom."""
+
+    survey: str
+    name: str
+    wavelength_aa: float
+
+    @property
+    def key(self) -> str:
+        """Return the name that bundles and data sets use, for example ``lsst:g``."""
+        return f"{self.survey}:{self.name}"
+
+
+BANDS: Final[tuple[Band, ...]] = (
+    Band("lsst", "u", 3685.0),
+    Band("lsst", "g", 4802.0),
+    Band("lsst", "r", 6231.0),
+    Band("lsst", "i", 7542.0),
+    Band("lsst", "z", 8690.0),
+    Band("lsst", "y", 9736.0),
+    Band("ztf", "g", 4804.79),
+    Band("ztf", "r", 6436.92),
+    Band("ztf", "i", 7968.22),
+    Band("des", "g", 4808.49),
+    Band("des", "r", 6417.65),
+    Band("des", "i", 7814.58),
+    Band("des", "z", 9168.85),
+)
+"""The one table of bands; `LightCurves.band` indexes it. Only ever append to it.
+
+LSST and ZTF wavelengths as in the t2 paper (arXiv 2303.08951); DES (DECam)
+pivot wavelengths from the SVO filter profile service.
+"""
+
+_INDEX: Final = {band.key: i for i, band in enumerate(BANDS)}
+
+DETECTION: Final = 0
+"""Rank of a detection: it wins over any other value of the same exposure."""
+FORCED: Final = 1
+"""Rank of a forced-photometry flux."""
+UPPER_LIMIT: Final = 2
+"""Rank of an upper limit: flux 0, flux error one fifth of the 5-sigma limit."""
+
+
+def band_index(survey: str, name: str) -> int:
+    """Return the row of `BANDS` for a band; `DataError` when the table has no such band."""
+    try:
+        return _INDEX[f"{survey}:{name}"]
+    except KeyError:
+        raise DataError(
+            f"no band {name!r} of survey {survey!r}; known: {', '.join(_INDEX)}", name
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class LightCurves:
+    """n light curves in flat columns; curve i is the slice ``splits[i]:splits[i + 1]``.
+
+    Within a curve, observations are in order of time and no exposure occurs
+    twice: `from_observations` makes it so, the constructor only checks shapes.
+    """
+
+    splits: npt.NDArray[np.int64]
+    """[n + 1] first observation of each curve, and the end."""
+    mjd: npt.NDArray[np.float64]
+    """[m] days."""
+    band: npt.NDArray[np.uint8]
+    """[m] row of `BANDS`."""
+    flux: npt.NDArray[np.float32]
+    """[m] nJy."""
+    flux_err: npt.NDArray[np.float32]
+    """[m] nJy, > 0."""
+    detected: npt.NDArray[np.bool_]
+    """[m] False for forced photometry and upper limits."""
+
+    def __post_init__(self) -> None:
+        m = int(self.splits[-1]) if len(self.splits) else -1
+        for field in fields(self)[1:]:
+            if len(getattr(self, field.name)) != m:
+                raise DataError(
+                    f"column {field.name} has {len(getattr(self, field.name))} values, "
+                    f"splits end at {m}",
+                    field.name,
+                )
+
+    def __len__(self) -> int:
+        return len(self.splits) - 1
+
+    @property
+    def n_observations(self) -> npt.NDArray[np.int64]:
+        """Return the number of observations of each curve, [n]."""
+        return np.diff(self.splits)
+
+    @classmethod
+    def from_observations(
+        cls,
+        curve: npt.NDArray[np.int64],
+        mjd: npt.NDArray[np.float64],
+        band: npt.NDArray[np.uint8],
+        flux: npt.NDArray[np.float32],
+        flux_err: npt.NDArray[np.float32],
+        rank: npt.NDArray[np.uint8],
+        n_curves: int,
+    ) -> LightCurves:
+        """Sort observations in any order into curves and keep one value per exposure.
+
+        Values of the same curve, time and band are one exposure: the lowest
+        ``rank`` (`DETECTION`, `FORCED`, `UPPER_LIMIT`) wins, the first among
+        equals. Observations that are not finite or have an error <= 0 are
+        dropped. All arrays are [m]; ``curve`` numbers them 0 .. n_curves - 1.
+        """
+        usable = np.isfinite(mjd) & np.isfinite(flux) & np.isfinite(flux_err) & (flux_err > 0)
+        order = np.lexsort((rank, band, mjd, curve))
+        order = order[usable[order]]
+        curve, mjd, band = curve[order], mjd[order], band[order]
+        first = np.ones(len(order), np.bool_)
+        first[1:] = (np.diff(curve) != 0) | (np.diff(mjd) != 0) | (band[1:] != band[:-1])
+        kept = order[first]
+        splits = np.zeros(n_curves + 1, np.int64)
+        np.cumsum(np.bincount(curve[first], minlength=n_curves), out=splits[1:])
+        return cls(
+            splits=splits,
+            mjd=mjd[first],
+            band=band[first],
+            flux=flux[kept],
+            flux_err=flux_err[kept],
+            detected=rank[kept] == DETECTION,
+        )
+
+    def take(self, rows: npt.NDArray[np.integer]) -> LightCurves:
+        """Return the curves of the given rows, in that order."""
+        counts = self.n_observations[rows]
+        splits = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(counts, out=splits[1:])
+        index = np.repeat(self.splits[:-1][rows] - splits[:-1], counts) + np.arange(splits[-1])
+        return LightCurves(
+            splits,
+            self.mjd[index],
+            self.band[index],
+            self.flux[index],
+            self.flux_err[index],
+            self.detected[index],
+        )
+
+    def where(self, keep: npt.NDArray[np.bool_]) -> LightCurves:
+        """Return the same curves with only the observations where ``keep`` [m] is True."""
+        total = np.zeros(len(keep) + 1, np.int64)
+        np.cumsum(keep, out=total[1:])
+        return LightCurves(
+            total[self.splits],
+            self.mjd[keep],
+            self.band[keep],
+            self.flux[keep],
+            self.flux_err[keep],
+            self.detected[keep],
+        )
