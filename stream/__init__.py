@@ -1,0 +1,1 @@
+"""The running service: alerts in, classifications out. Never imports torch."""

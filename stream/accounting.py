@@ -1,0 +1,84 @@
+"""Nothing lost: every message and every alert has exactly one outcome.
+
+``messages consumed = decoded + dead-lettered + in flight`` and
+``alerts decoded = classified + not classified``, checked after every batch.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from models.errors import AccountingError
+from stream.alerts import MessageBatch
+from stream.output.outcomes import Outcomes
+
+__all__ = ["Accounting"]
+
+
+@dataclass(slots=True)
+class Accounting:
+    """Counts of messages and alerts since the start."""
+
+    messages_consumed: int = 0
+    messages_decoded: int = 0
+    messages_in_flight: int = 0
+    alerts_decoded: int = 0
+    alerts_classified: int = 0
+    not_classified: Counter[str] = field(default_factory=Counter)
+    """Alerts by reason."""
+    dead_letters: Counter[str] = field(default_factory=Counter)
+    """Messages by reason."""
+    classes: Counter[str] = field(default_factory=Counter)
+    """Classified alerts by their most probable class."""
+
+    def as_log(self) -> dict[str, Any]:
+        """Return the counts as plain values for a log line."""
+        return {f.name: _plain(getattr(self, f.name)) for f in fields(self)}
+
+    @classmethod
+    def from_log(cls, entry: Mapping[str, Any]) -> Accounting:
+        """Return the counts of a log line that `as_log` made."""
+        accounting = cls()
+        for name in (f.name for f in fields(cls)):
+            value = entry[name]
+            setattr(accounting, name, value if isinstance(value, int) else Counter(value))
+        return accounting
+
+    def consumed(self, messages: MessageBatch) -> None:
+        """Record that messages were read and are in flight."""
+        self.messages_consumed += len(messages)
+        self.messages_in_flight += len(messages)
+
+    def delivered(self, outcomes: Outcomes) -> None:
+        """Record that all outcomes of a batch were delivered; check the sums."""
+        alerts = outcomes.alerts
+        decoded = len(set(alerts.message.tolist()))
+        self.messages_in_flight -= len(outcomes.messages)
+        self.messages_decoded += decoded
+        self.alerts_decoded += len(alerts)
+        self.alerts_classified += len(outcomes.classified)
+        self.not_classified.update(str(r) for r in outcomes.reason if r is not None)
+        self.dead_letters.update(str(r) for r in alerts.refused.reason)
+        names = [c.name for c in outcomes.bundle.manifest.classes]
+        best = outcomes.predictions.probabilities.argmax(axis=1)
+        self.classes.update(names[i] for i in best.tolist())
+        self.check()
+
+    def check(self) -> None:
+        """Raise `AccountingError` when records in and outcomes out do not add up."""
+        messages = self.messages_decoded + self.dead_letters.total() + self.messages_in_flight
+        alerts = self.alerts_classified + self.not_classified.total()
+        if messages != self.messages_consumed or alerts != self.alerts_decoded:
+            raise AccountingError(
+                f"{self.messages_consumed} messages were consumed but {messages} are decoded, "
+                f"dead-lettered or in flight; {self.alerts_decoded} alerts were decoded but "
+                f"{alerts} have an outcome. Please report this with the log",
+                self,
+            )
+
+
+def _plain(value: int | Counter[str]) -> int | dict[str, int]:
+    return value if isinstance(value, int) else dict(value)

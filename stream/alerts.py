@@ -1,0 +1,143 @@
+"""Messages off the wire and the alerts that they hold, as structs of arrays.
+
+Notation: N messages of one poll, n alerts decoded from them, r messages refused.
+A message is the unit that is accepted or refused; an accepted one holds one or
+more alerts.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from models.lightcurve import LightCurves
+
+__all__ = [
+    "MJD_UNIX_EPOCH",
+    "AlertBatch",
+    "MessageBatch",
+    "NotClassifiedReason",
+    "RefusedMessages",
+    "RefusedReason",
+]
+
+MJD_UNIX_EPOCH: Final = 40587.0
+"""MJD of 1970-01-01T00:00."""
+
+
+class RefusedReason(StrEnum):
+    """Why a whole message becomes a dead letter."""
+
+    EMPTY = "empty"
+    """No bytes, or a container without a record."""
+    NOT_AVRO = "not_avro"
+    """Neither an Avro container nor Confluent framing."""
+    TOO_SHORT = "too_short"
+    """Ends inside the five bytes of the Confluent framing."""
+    INVALID_SCHEMA = "invalid_schema"
+    """The embedded schema cannot be parsed."""
+    UNKNOWN_SCHEMA_ID = "unknown_schema_id"
+    """No schema source knows the id in the Confluent framing."""
+    UNSUPPORTED_SURVEY = "unsupported_survey"
+    """Valid Avro, but not an alert of a survey that is switched on."""
+    CORRUPT_CONTAINER = "corrupt_container"
+    """Header, block or sync marker of a container is damaged."""
+    CORRUPT_BODY = "corrupt_body"
+    """The bytes of a record do not follow its schema."""
+    TRAILING_BYTES = "trailing_bytes"
+    """Bytes are left over after the end of the record."""
+    INVALID_FIELD = "invalid_field"
+    """A field that classification needs is missing, null or out of range."""
+
+
+class NotClassifiedReason(StrEnum):
+    """Why an alert that was decoded did not get probabilities."""
+
+    TOO_FEW_OBSERVATIONS = "too_few_observations"
+    """Fewer usable observations than the model's minimum."""
+    SOLAR_SYSTEM = "solar_system"
+    """The source is a known solar-system object."""
+    SURVEY_NOT_SUPPORTED = "survey_not_supported"
+    """The model is not valid for this survey."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageBatch:
+    """N messages as one poll returned them. ``topic`` is a file's path for archives."""
+
+    values: list[bytes]
+    """[N] message bytes; a Kafka tombstone is ``b""``."""
+    keys: list[bytes | None]
+    """[N]"""
+    topic: list[str]
+    """[N]"""
+    partition: npt.NDArray[np.int32]
+    """[N]"""
+    offset: npt.NDArray[np.int64]
+    """[N]"""
+    timestamp_ms: npt.NDArray[np.int64]
+    """[N] when the message was appended to its topic, Unix ms; -1 = not known."""
+    ingest_ms: int
+    """When this poll returned, Unix ms."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def n_bytes(self) -> int:
+        """Return the total size of the values in bytes."""
+        return sum(map(len, self.values))
+
+
+@dataclass(slots=True)
+class RefusedMessages:
+    """r messages that could not be decoded, by their row in the `MessageBatch`."""
+
+    message: list[int] = field(default_factory=list)
+    """[r]"""
+    reason: list[RefusedReason] = field(default_factory=list)
+    """[r]"""
+    error: list[str] = field(default_factory=list)
+    """[r] what is wrong and where, for a person."""
+
+    def __len__(self) -> int:
+        return len(self.message)
+
+    def add(self, message: int, reason: RefusedReason, error: str) -> None:
+        """Record that a message was refused."""
+        self.message.append(message)
+        self.reason.append(reason)
+        self.error.append(error)
+
+
+@dataclass(frozen=True, slots=True)
+class AlertBatch:
+    """The n alerts of a `MessageBatch`, and the messages that held none."""
+
+    curves: LightCurves
+    """n light curves: history and triggering observation, nothing later."""
+    alert_id: npt.NDArray[np.int64]
+    """[n] candid (ZTF), alertId or, where there is none, diaSourceId (LSST)."""
+    source_id: npt.NDArray[np.int64]
+    """[n] the triggering source: candid (ZTF), diaSourceId (LSST)."""
+    object_id: pa.StringArray
+    """[n] objectId, diaObjectId or ssObjectId as text."""
+    survey: list[str]
+    """[n] name of the survey: ``ztf``, ``lsst``."""
+    trigger_mjd: npt.NDArray[np.float64]
+    """[n] time of the triggering observation in the survey's time scale, days."""
+    observation_ms: npt.NDArray[np.int64]
+    """[n] the same time in UTC, Unix ms."""
+    solar_system: npt.NDArray[np.bool_]
+    """[n] the source is a known solar-system object."""
+    message: npt.NDArray[np.int32]
+    """[n] row in the `MessageBatch`."""
+    refused: RefusedMessages
+
+    def __len__(self) -> int:
+        return len(self.alert_id)

@@ -1,0 +1,213 @@
+"""What the service tells Prometheus. Names and units are part of its interface."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+from prometheus_client import (
+    GC_COLLECTOR,
+    PLATFORM_COLLECTOR,
+    PROCESS_COLLECTOR,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+)
+
+from models.bundle import Bundle
+from stream.alerts import MessageBatch
+from stream.output.outcomes import Outcomes
+
+__all__ = ["Metrics"]
+
+_STAGE_BUCKETS: Final = (
+    0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+)  # fmt: skip
+_LATENCY_BUCKETS: Final = (
+    0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0,
+)  # fmt: skip
+_SIZE_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
+
+
+class Metrics:
+    """The metrics of one service, in a registry of its own."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
+            registry.register(collector)
+        self.registry: Final = registry
+        self._define_flow(registry)
+        self._define_timing(registry)
+        self._define_kafka(registry)
+        self._define_model(registry)
+
+    def _define_flow(self, registry: CollectorRegistry) -> None:
+        self.messages_consumed = Counter(
+            "tinyt2_messages_consumed", "Messages read.", ["topic"], registry=registry
+        )
+        self.alerts_consumed = Counter(
+            "tinyt2_alerts_consumed",
+            "Alerts decoded from messages.",
+            ["survey", "topic"],
+            registry=registry,
+        )
+        self.alerts = Counter(
+            "tinyt2_alerts",
+            "Alerts by outcome; reason is empty when classified.",
+            ["survey", "outcome", "reason"],
+            registry=registry,
+        )
+        self.published = Counter(
+            "tinyt2_published", "Records delivered, dead letters apart.", registry=registry
+        )
+        self.dead_letters = Counter(
+            "tinyt2_dead_letters", "Messages refused.", ["reason"], registry=registry
+        )
+        self.in_flight = Gauge(
+            "tinyt2_in_flight_messages", "Messages read but not yet committed.", registry=registry
+        )
+
+    def _define_timing(self, registry: CollectorRegistry) -> None:
+        self.batch_size = Histogram(
+            "tinyt2_batch_size", "Messages in a batch.", buckets=_SIZE_BUCKETS, registry=registry
+        )
+        self.batch_wait = Histogram(
+            "tinyt2_batch_wait_seconds",
+            "Time that a poll took to fill a batch.",
+            buckets=_STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.stage_duration = Histogram(
+            "tinyt2_stage_duration_seconds",
+            "Time of one batch in a stage.",
+            ["stage"],
+            buckets=_STAGE_BUCKETS,
+            registry=registry,
+        )
+        self.end_to_end_latency = Histogram(
+            "tinyt2_end_to_end_latency_seconds",
+            "From append to the input topic until our outcome is complete.",
+            ["survey"],
+            buckets=_LATENCY_BUCKETS,
+            registry=registry,
+        )
+
+    def _define_kafka(self, registry: CollectorRegistry) -> None:
+        self.consumer_lag_messages = Gauge(
+            "tinyt2_consumer_lag_messages",
+            "Messages in a partition that are not yet read.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.consumer_lag_seconds = Gauge(
+            "tinyt2_consumer_lag_seconds",
+            "Age of the last message read while messages wait behind it, else 0.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+        self.rebalances = Counter(
+            "tinyt2_rebalances", "Assignments of partitions.", registry=registry
+        )
+        self.schema_cache_hits = Counter(
+            "tinyt2_schema_cache_hits", "Schemas found in the cache.", registry=registry
+        )
+        self.schema_cache_misses = Counter(
+            "tinyt2_schema_cache_misses", "Schemas parsed or fetched.", registry=registry
+        )
+        self.schema_unknown = Counter(
+            "tinyt2_schema_unknown", "Messages whose schema id is not known.", registry=registry
+        )
+
+    def _define_model(self, registry: CollectorRegistry) -> None:
+        self.model_info = Gauge(
+            "tinyt2_model_info",
+            "The model that answers; always 1.",
+            ["name", "version", "sha256", "provider", "precision"],
+            registry=registry,
+        )
+        self.predicted_class = Counter(
+            "tinyt2_predicted_class",
+            "Classified alerts by most probable class.",
+            ["class"],
+            registry=registry,
+        )
+        self.max_probability = Histogram(
+            "tinyt2_max_probability",
+            "Probability of the most probable class.",
+            buckets=tuple(np.linspace(0.1, 1.0, 10).round(1).tolist()),
+            registry=registry,
+        )
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Observe how long one batch spends in a stage."""
+        start = perf_counter()
+        try:
+            yield
+        finally:
+            self.stage_duration.labels(name).observe(perf_counter() - start)
+
+    def model(self, bundle: Bundle) -> None:
+        """Name the model that answers from now on."""
+        manifest = bundle.manifest
+        self.model_info.clear()
+        self.model_info.labels(
+            manifest.name,
+            manifest.version,
+            bundle.sha256,
+            bundle.provider,
+            manifest.precision,
+        ).set(1)
+
+    def schemas(self, hits: int, misses: int, unknown: int) -> None:
+        """Count look-ups of schemas."""
+        self.schema_cache_hits.inc(hits)
+        self.schema_cache_misses.inc(misses)
+        self.schema_unknown.inc(unknown)
+
+    def consumed(self, messages: MessageBatch, wait_s: float) -> None:
+        """Count a batch that was read."""
+        for topic, count in Tally(messages.topic).items():
+            self.messages_consumed.labels(topic).inc(count)
+        self.batch_size.observe(len(messages))
+        self.batch_wait.observe(wait_s)
+
+    def delivered(self, outcomes: Outcomes) -> None:
+        """Count a batch whose outcomes were delivered."""
+        alerts, messages = outcomes.alerts, outcomes.messages
+        topics = [messages.topic[i] for i in alerts.message]
+        for (survey, topic), count in Tally(zip(alerts.survey, topics, strict=True)).items():
+            self.alerts_consumed.labels(survey, topic).inc(count)
+        for (survey, reason), count in Tally(
+            zip(alerts.survey, outcomes.reason, strict=True)
+        ).items():
+            outcome = "classified" if reason is None else "not_classified"
+            self.alerts.labels(survey, outcome, reason or "").inc(count)
+        for refused, count in Tally(alerts.refused.reason).items():
+            self.dead_letters.labels(str(refused)).inc(count)
+        self.published.inc(len(alerts))
+        self._latency(outcomes)
+        self._answers(outcomes)
+
+    def _latency(self, outcomes: Outcomes) -> None:
+        appended = outcomes.messages.timestamp_ms[outcomes.alerts.message]
+        latency = (outcomes.publish_ms - appended) / 1000
+        for survey, seconds, ms in zip(
+            outcomes.alerts.survey, latency.tolist(), appended.tolist(), strict=True
+        ):
+            if ms >= 0:
+                self.end_to_end_latency.labels(survey).observe(seconds)
+
+    def _answers(self, outcomes: Outcomes) -> None:
+        names = [c.name for c in outcomes.bundle.manifest.classes]
+        probabilities = outcomes.predictions.probabilities
+        for best, count in Tally(probabilities.argmax(axis=1).tolist()).items():
+            self.predicted_class.labels(names[best]).inc(count)
+        for largest in probabilities.max(axis=1, initial=0).tolist():
+            self.max_probability.observe(largest)

@@ -1,0 +1,1 @@
+"""Output records: what is written for every alert and every refused message."""

@@ -1,0 +1,97 @@
+"""The loop: poll, process, deliver, until the source ends or a stop is asked for."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from stream.accounting import Accounting
+from stream.delivery import Delivery
+from stream.metrics import Metrics
+from stream.output.outcomes import Outcomes
+from stream.pipeline import Pipeline
+from stream.sinks import Sink
+from stream.sources import Source
+
+__all__ = ["BatchLimits", "Service"]
+
+_LIVE_S: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchLimits:
+    """A micro-batch ends at either bound. ``max_messages`` is also all that is in flight."""
+
+    max_messages: int = 512
+    linger_s: float = 0.05
+
+
+class Service:
+    """A source, a pipeline and a sink at work."""
+
+    def __init__(
+        self,
+        source: Source,
+        pipeline: Pipeline,
+        sink: Sink,
+        metrics: Metrics,
+        limits: BatchLimits | None = None,
+        on_batch: Callable[[Outcomes], None] = lambda outcomes: None,
+    ) -> None:
+        self.accounting = Accounting()
+        self._stop = threading.Event()
+        self._source = source
+        self._pipeline = pipeline
+        self._delivery = Delivery(source, sink, self._come_round)
+        self._metrics = metrics
+        self._limits = limits or BatchLimits()
+        self._on_batch = on_batch
+        self._heartbeat = time.monotonic()
+
+    def stop(self) -> None:
+        """Ask the loop to finish the batch in hand and end. May be called from a signal handler."""
+        self._stop.set()
+
+    def live(self) -> bool:
+        """Return True while the loop comes round."""
+        return time.monotonic() - self._heartbeat < _LIVE_S
+
+    def delivering(self) -> bool:
+        """Return True unless the output is not taking what it was given."""
+        return not self._delivery.blocked
+
+    def run(self) -> Accounting:
+        """Work until the source ends or `stop` is called; return the accounts."""
+        while not self._come_round() and self._step():
+            pass
+        self._delivery.close()
+        self.accounting.check()
+        return self.accounting
+
+    def _come_round(self) -> bool:
+        """Note that the loop is alive; True when a stop was asked for."""
+        self._heartbeat = time.monotonic()
+        return self._stop.is_set()
+
+    def _step(self) -> bool:
+        """Take one batch all the way; False when the source has ended."""
+        start = time.perf_counter()
+        messages = self._source.poll(self._limits.max_messages, self._limits.linger_s)
+        if messages is None:
+            return False
+        if not len(messages):
+            return True
+        self.accounting.consumed(messages)
+        self._metrics.consumed(messages, time.perf_counter() - start)
+        self._metrics.in_flight.set(self.accounting.messages_in_flight)
+        outcomes = self._pipeline.process(messages)
+        with self._metrics.stage("deliver"):
+            self._delivery.deliver(outcomes)
+        self.accounting.delivered(outcomes)
+        self._metrics.delivered(outcomes)
+        self._metrics.in_flight.set(self.accounting.messages_in_flight)
+        self._on_batch(outcomes)
+        return True

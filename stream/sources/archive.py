@@ -1,0 +1,83 @@
+"""Messages from files: every ``*.avro`` file is one message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from models.errors import ConfigurationError
+from stream.alerts import MessageBatch
+from stream.clock import Clock, system_clock
+
+__all__ = ["ArchiveSource", "alert_files"]
+
+_BATCH_BYTES: Final = 64 * 2**20
+"""A batch ends early when its files are larger than this together."""
+
+
+def alert_files(paths: Iterable[Path]) -> list[Path]:
+    """Return the files that are named and, sorted, the ``*.avro`` files below folders."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*.avro") if p.is_file())
+            if not found:
+                raise ConfigurationError(f"no *.avro files below {path}", path)
+            files += found
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise ConfigurationError(f"no such file or folder: {path}", path)
+    return files
+
+
+class ArchiveSource:
+    """A source over alert files. A message's topic is its path."""
+
+    def __init__(self, paths: Iterable[Path], clock: Clock = system_clock) -> None:
+        self._files = alert_files(paths)
+        self._next = 0
+        self._clock = clock
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def poll(self, max_messages: int, wait_s: float) -> MessageBatch | None:
+        """Return the next files, None after the last; raise `ConfigurationError` on I/O errors."""
+        if self._next >= len(self._files):
+            return None
+        values: list[bytes] = []
+        total = 0
+        while len(values) < max_messages and total < _BATCH_BYTES and self._next < len(self._files):
+            values.append(_read(self._files[self._next]))
+            total += len(values[-1])
+            self._next += 1
+        n = len(values)
+        return MessageBatch(
+            values=values,
+            keys=[None] * n,
+            topic=[str(path) for path in self._files[self._next - n : self._next]],
+            partition=np.zeros(n, np.int32),
+            offset=np.zeros(n, np.int64),
+            timestamp_ms=np.full(n, -1, np.int64),
+            ingest_ms=self._clock(),
+        )
+
+    def keep_alive(self) -> None:
+        """Do nothing: files do not expire."""
+
+    def commit(self, messages: MessageBatch) -> None:
+        """Do nothing: a replay starts from the beginning."""
+
+    def close(self) -> None:
+        """Do nothing: no file stays open."""
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}", path) from error

@@ -1,0 +1,176 @@
+"""Messages from Kafka topics, as a member of a consumer group."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import structlog
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from models.errors import ConfigurationError, DeliveryError
+from stream.alerts import MessageBatch
+from stream.clock import Clock, system_clock
+from stream.librdkafka import KafkaOptions, consumer_config
+from stream.metrics import Metrics
+
+__all__ = ["KafkaSource"]
+
+log = structlog.get_logger()
+
+
+class KafkaSource:
+    """A source over topics (``^`` starts a pattern). Offsets are committed after delivery only."""
+
+    def __init__(
+        self,
+        options: KafkaOptions,
+        topics: list[str],
+        metrics: Metrics,
+        clock: Clock = system_clock,
+    ) -> None:
+        self._metrics = metrics
+        self._clock = clock
+        self._paused = False
+        self.assigned = False
+        """True while this member has partitions."""
+        self._last_ms: dict[tuple[str, int], int] = {}
+        config = consumer_config(options, self._on_statistics)
+        try:
+            self._consumer = Consumer(config, logger=logging.getLogger("librdkafka"))
+        except (KafkaException, ValueError) as error:
+            raise ConfigurationError(f"Kafka refuses the configuration: {error}") from error
+        self._consumer.subscribe(
+            topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
+        )
+
+    def poll(self, max_messages: int, wait_s: float) -> MessageBatch | None:
+        """Return up to ``max_messages`` that came within ``wait_s`` seconds; never None."""
+        if self._paused:
+            self._resume()
+        received = self._consumer.consume(max_messages, wait_s)
+        self.assigned = bool(self._consumer.assignment())
+        messages = [m for m in received if self._is_data(m)]
+        origin = [_origin(m) for m in messages]
+        timestamp_ms = [m.timestamp()[1] for m in messages]
+        for position, ms in zip(origin, timestamp_ms, strict=True):
+            self._last_ms[position.topic, position.partition] = ms
+        return MessageBatch(
+            values=[_bytes(m.value()) for m in messages],
+            keys=[None if m.key() is None else _bytes(m.key()) for m in messages],
+            topic=[position.topic for position in origin],
+            partition=np.array([position.partition for position in origin], np.int32),
+            offset=np.array([position.offset for position in origin], np.int64),
+            timestamp_ms=np.array(timestamp_ms, np.int64),
+            ingest_ms=self._clock(),
+        )
+
+    def keep_alive(self) -> None:
+        """Serve the group protocol while the input is paused, so that nobody fences us."""
+        if not self._paused:
+            self._paused = True
+            log.warning("input paused: the output does not keep up")
+        # Every time, since partitions may have been added meanwhile.
+        self._consumer.pause(self._consumer.assignment())
+        for message in self._consumer.consume(1, 0.0):
+            # It slipped in before the pause and has no place in this batch: read it again.
+            if self._is_data(message):
+                self._consumer.seek(_origin(message))
+
+    def commit(self, messages: MessageBatch) -> None:
+        """Store the offsets behind these messages; the library commits them within a second."""
+        assigned = {(p.topic, p.partition) for p in self._consumer.assignment()}
+        end: dict[tuple[str, int], int] = {}
+        for topic, partition, offset in zip(
+            messages.topic, messages.partition.tolist(), messages.offset.tolist(), strict=True
+        ):
+            end[topic, partition] = max(end.get((topic, partition), 0), offset + 1)
+        # A partition that was taken away meanwhile is read again by its new owner.
+        offsets = [TopicPartition(*key, offset) for key, offset in end.items() if key in assigned]
+        if offsets:
+            self._consumer.store_offsets(offsets=offsets)
+
+    def close(self) -> None:
+        """Commit what is stored and leave the group."""
+        self._commit_stored()
+        self._consumer.close()
+
+    def _resume(self) -> None:
+        self._consumer.resume(self._consumer.assignment())
+        self._paused = False
+        log.info("input resumed")
+
+    def _commit_stored(self) -> None:
+        try:
+            self._consumer.commit(asynchronous=False)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._NO_OFFSET:
+                log.warning("commit failed; the messages will be read again", error=str(error))
+
+    def _is_data(self, message: Message) -> bool:
+        error = message.error()
+        if error is None:
+            return True
+        if error.fatal():
+            raise DeliveryError(f"the consumer was stopped by Kafka: {error.str()}", error)
+        if error.code() != KafkaError._PARTITION_EOF:
+            log.warning("kafka", error=error.str())
+        return False
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._metrics.rebalances.inc()
+        log.info("partitions assigned", partitions=_names(partitions))
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._commit_stored()
+        self._forget(partitions)
+        log.info("partitions revoked", partitions=_names(partitions))
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._forget(partitions)
+        log.warning("partitions lost", partitions=_names(partitions))
+
+    def _forget(self, partitions: list[TopicPartition]) -> None:
+        for p in partitions:
+            self._last_ms.pop((p.topic, p.partition), None)
+            for gauge in (self._metrics.consumer_lag_messages, self._metrics.consumer_lag_seconds):
+                with suppress(KeyError):
+                    gauge.remove(p.topic, str(p.partition))
+
+    def _on_statistics(self, text: str) -> None:
+        for topic, partition, lag in _lags(json.loads(text)):
+            last_ms = self._last_ms.get((topic, partition))
+            if last_ms is None:
+                continue
+            age = max(0.0, time.time() - last_ms / 1000) if lag > 0 else 0.0
+            self._metrics.consumer_lag_messages.labels(topic, partition).set(lag)
+            self._metrics.consumer_lag_seconds.labels(topic, partition).set(age)
+
+
+def _lags(statistics: dict[str, Any]) -> list[tuple[str, int, int]]:
+    """Return (topic, partition, messages not yet stored) of the partitions being fetched."""
+    return [
+        (topic, int(partition), int(values["consumer_lag_stored"]))
+        for topic, entry in statistics.get("topics", {}).items()
+        for partition, values in entry["partitions"].items()
+        if values.get("fetch_state") == "active" and values.get("consumer_lag_stored", -1) >= 0
+    ]
+
+
+def _bytes(value: str | bytes | None) -> bytes:
+    return value.encode() if isinstance(value, str) else value or b""
+
+
+def _origin(message: Message) -> TopicPartition:
+    """Return where a message without an error stands."""
+    topic, partition, offset = message.topic(), message.partition(), message.offset()
+    assert topic is not None and partition is not None and offset is not None
+    return TopicPartition(topic, partition, offset)
+
+
+def _names(partitions: list[TopicPartition]) -> list[str]:
+    return [f"{p.topic}[{p.partition}]" for p in partitions]
