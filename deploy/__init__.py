@@ -1,0 +1,1 @@
+"""How tinyt2 is run: command line, settings, wiring, HTTP."""

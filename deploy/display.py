@@ -1,0 +1,92 @@
+"""What people see in the terminal: summaries as tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+
+from rich.console import Console
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+
+from models.bundle import Bundle
+from stream.accounting import Accounting
+
+__all__ = ["accounts_table", "classes_table", "model_notice", "show_model", "show_replay"]
+
+
+def accounts_table(accounting: Accounting, title: str) -> Table:
+    """Return messages and alerts per outcome and reason."""
+    table = Table(title=title, title_justify="left")
+    table.add_column("outcome")
+    table.add_column("reason")
+    table.add_column("count", justify="right")
+    table.add_row("messages", "", f"{accounting.messages_consumed:,}", style="bold")
+    table.add_row("  decoded", "", f"{accounting.messages_decoded:,}")
+    _add_reasons(table, "  dead_letter", accounting.dead_letters)
+    table.add_row("alerts", "", f"{accounting.alerts_decoded:,}", style="bold")
+    table.add_row("  classified", "", f"{accounting.alerts_classified:,}")
+    _add_reasons(table, "  not_classified", accounting.not_classified)
+    return table
+
+
+def _add_reasons(table: Table, outcome: str, reasons: Mapping[str, int]) -> None:
+    for reason, count in sorted(reasons.items(), key=lambda item: -item[1]):
+        table.add_row(outcome, reason, f"{count:,}")
+
+
+def classes_table(accounting: Accounting) -> Table:
+    """Return the classified alerts by most probable class."""
+    table = Table(title="Most probable class", title_justify="left")
+    table.add_column("class")
+    table.add_column("alerts", justify="right")
+    for name, count in accounting.classes.most_common():
+        table.add_row(name, f"{count:,}")
+    return table
+
+
+def model_notice(bundle: Bundle) -> str:
+    """Return the model's identity and what its users must know."""
+    manifest = bundle.manifest
+    return (
+        f"[bold]{manifest.name} {manifest.version}[/] ({bundle.sha256[:12]}), trained on "
+        f"{escape(manifest.training_data)}. {escape(manifest.notice)}"
+    )
+
+
+def show_replay(console: Console, accounting: Accounting, bundle: Bundle, seconds: float) -> None:
+    """Print the summary at the end of a replay."""
+    console.print(accounts_table(accounting, "Replay"))
+    console.print(classes_table(accounting))
+    rate = accounting.alerts_decoded / max(seconds, 1e-9)
+    console.print(f"{accounting.alerts_decoded:,} alerts in {seconds:.1f} s = {rate:,.0f} alerts/s")
+    console.print(Panel(model_notice(bundle), title="Model", title_align="left"))
+
+
+def show_model(console: Console, bundle: Bundle) -> None:
+    """Print what a model is, how it was made and how good it is."""
+    manifest, card = bundle.manifest, bundle.card
+    table = Table(show_header=False, title=f"{manifest.name} {manifest.version}")
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    rows = {
+        "file": str(bundle.path),
+        "sha256": bundle.sha256,
+        "bytes": f"{bundle.n_bytes:,}",
+        "classes": ", ".join(f"{c.name} ({c.id})" for c in manifest.classes),
+        "surveys": ", ".join(manifest.surveys),
+        "features": manifest.feature_spec,
+        "minimum observations": str(manifest.minimum_observations),
+        "trained on": manifest.training_data,
+        "made by": manifest.recipe,
+        "architecture": json.dumps(card.architecture),
+        "libraries": ", ".join(f"{k} {v}" for k, v in card.libraries.items()),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    console.print(table)
+    console.print_json(data=card.evaluation)
+    console.print(
+        Panel(escape(manifest.notice), title="Notice", title_align="left", style="yellow")
+    )

@@ -1,0 +1,151 @@
+"""Put source, pipeline and sink together as the settings say."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable, Iterable
+from importlib.metadata import version
+from pathlib import Path
+from types import FrameType
+from typing import Final
+
+import structlog
+
+from deploy.http import HttpServer
+from deploy.settings import Settings
+from models.bundle import DEPLOYED_MODEL
+from models.errors import ConfigurationError
+from models.runtime import OnnxClassifier, load_classifier
+from stream.accounting import Accounting
+from stream.avro.schemas import open_schemas
+from stream.decode import Decoder
+from stream.librdkafka import KafkaOptions
+from stream.metrics import Metrics
+from stream.output.encoders import encoder
+from stream.output.outcomes import Outcomes
+from stream.pipeline import Pipeline
+from stream.service import BatchLimits, Service
+from stream.sinks.files import open_file_sink
+from stream.sinks.kafka import KafkaSink
+from stream.sources.archive import ArchiveSource
+from stream.sources.kafka import KafkaSource
+
+__all__ = ["open_classifier", "open_decoder", "replay", "serve"]
+
+_BROKER_WAIT_S: Final = 30.0
+
+log = structlog.get_logger()
+
+
+def open_classifier(settings: Settings) -> OnnxClassifier:
+    """Load the model that the settings name, or the one that comes with tinyt2."""
+    return load_classifier(settings.model.path or DEPLOYED_MODEL, settings.model.threads)
+
+
+def open_decoder(settings: Settings) -> Decoder:
+    """Return a decoder for the surveys and schema sources of the settings."""
+    schemas = open_schemas(settings.schemas.registry_url, settings.schemas.folder)
+    return Decoder(schemas, tuple(settings.input.surveys))
+
+
+def serve(settings: Settings) -> Accounting:
+    """Classify the alerts of Kafka topics until SIGTERM or SIGINT; return the accounts."""
+    if not settings.kafka.topics:
+        raise ConfigurationError(
+            "no input topic is named: set topics in [kafka] or TINYT2__KAFKA__TOPICS"
+        )
+    metrics = Metrics()
+    classifier = open_classifier(settings)
+    pipeline = Pipeline(open_decoder(settings), classifier, metrics)
+    options = _kafka_options(settings)
+    sink = KafkaSink(
+        options,
+        settings.output.topic,
+        settings.output.dead_letter_topic,
+        encoder(settings.output.format),
+    )
+    sink.check(_BROKER_WAIT_S)
+    source = KafkaSource(options, settings.kafka.topics, metrics)
+    service = Service(source, pipeline, sink, metrics, _limits(settings))
+    http = HttpServer(
+        settings.http.host,
+        settings.http.port,
+        metrics.registry,
+        live=service.live,
+        ready=lambda: {
+            "model": True,
+            "partitions": source.assigned,
+            "output": service.delivering(),
+        },
+    )
+    _stop_on_signals(service)
+    http.start()
+    _log_start(settings, classifier, http.port)
+    try:
+        accounting = service.run()
+    finally:
+        http.stop()
+    log.info("stopped", **accounting.as_log())
+    return accounting
+
+
+def replay(
+    settings: Settings,
+    paths: Iterable[Path],
+    out: Path,
+    on_start: Callable[[int], None],
+    on_batch: Callable[[Outcomes], None],
+) -> tuple[Accounting, OnnxClassifier]:
+    """Classify alert files into one output file; return the accounts and the model.
+
+    ``on_start`` is given the number of files, ``on_batch`` every batch that is done.
+    """
+    metrics = Metrics()
+    classifier = open_classifier(settings)
+    pipeline = Pipeline(open_decoder(settings), classifier, metrics)
+    source = ArchiveSource(paths)
+    on_start(len(source))
+    sink = open_file_sink(out)
+    service = Service(source, pipeline, sink, metrics, _limits(settings), on_batch)
+    _stop_on_signals(service)
+    return service.run(), classifier
+
+
+def _kafka_options(settings: Settings) -> KafkaOptions:
+    kafka = settings.kafka
+    return KafkaOptions(
+        kafka.bootstrap_servers, kafka.group_id, kafka.client, kafka.consumer, kafka.producer
+    )
+
+
+def _limits(settings: Settings) -> BatchLimits:
+    return BatchLimits(settings.batch.max_messages, settings.batch.linger_ms / 1000)
+
+
+def _stop_on_signals(service: Service) -> None:
+    """Finish the batch in hand on the first signal; a second one ends the process at once."""
+
+    def stop(signum: int, frame: FrameType | None) -> None:
+        signal.signal(signum, signal.SIG_DFL)
+        service.stop()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+
+
+def _log_start(settings: Settings, classifier: OnnxClassifier, port: int) -> None:
+    bundle = classifier.bundle
+    log.info(
+        "started",
+        tinyt2=version("tinyt2"),
+        onnxruntime=version("onnxruntime"),
+        provider=bundle.provider,
+        model=f"{bundle.manifest.name} {bundle.manifest.version}",
+        model_sha256=bundle.sha256,
+        model_notice=bundle.manifest.notice,
+        bootstrap_servers=settings.kafka.bootstrap_servers,
+        topics=settings.kafka.topics,
+        output=settings.output.topic,
+        dead_letters=settings.output.dead_letter_topic,
+        http=f"http://{settings.http.host}:{port}",
+    )
