@@ -1,0 +1,174 @@
+"""One behaviour for every sink: after close, all records of all outcomes can be read."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fastavro
+import pyarrow.parquet as pq
+import pytest
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from models.errors import ConfigurationError, DeliveryError
+from stream.librdkafka import KafkaOptions
+from stream.output.encoders import encode_avro
+from stream.output.outcomes import Outcomes
+from stream.output.schema import CLASSIFICATION
+from stream.sinks import Sink
+from stream.sinks.files import open_file_sink
+from stream.sinks.kafka import KafkaSink
+from stream.sinks.memory import MemorySink
+from tests.brokers import Broker
+
+Key = tuple[str, str, int | None]
+"""Outcome, reason or empty, alert id."""
+
+
+@dataclass(frozen=True)
+class Case:
+    sink: Sink
+    read: Callable[[], list[Key]]
+
+
+def _memory(tmp_path: Path) -> Case:
+    sink = MemorySink()
+    return Case(sink, lambda: [_key(row) for row in sink.table().to_pylist()])
+
+
+def _parquet(tmp_path: Path) -> Case:
+    path = tmp_path / "out.parquet"
+    return Case(
+        open_file_sink(path), lambda: [_key(row) for row in pq.read_table(path).to_pylist()]
+    )
+
+
+def _jsonl(tmp_path: Path) -> Case:
+    path = tmp_path / "out.jsonl"
+    return Case(
+        open_file_sink(path),
+        lambda: [_key(json.loads(line)) for line in path.read_text().splitlines()],
+    )
+
+
+def _kafka(broker: Broker) -> Case:
+    output, dead = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("sink", "dead"))
+    broker.create_topics([output, dead], 1)
+    options = KafkaOptions(broker.bootstrap_servers, producer={"message.timeout.ms": 5000})
+
+    def read() -> list[Key]:
+        keys = []
+        for message in _all_messages(broker, output):
+            value = message.value()
+            assert isinstance(value, bytes)
+            record = fastavro.schemaless_reader(io.BytesIO(value[10:]), CLASSIFICATION)
+            assert message.key() == record["object_id"].encode()
+            keys.append(_key(record))
+        for message in _all_messages(broker, dead):
+            headers = dict(message.headers() or [])
+            assert message.value() is not None
+            assert set(headers) >= {"error", "source_topic", "source_partition", "source_offset"}
+            keys.append(("dead_letter", headers["reason"].decode(), None))
+        return keys
+
+    return Case(KafkaSink(options, output, dead, encode_avro), read)
+
+
+def _all_messages(broker: Broker, topic: str) -> list[Message]:
+    consumer = Consumer({"bootstrap.servers": broker.bootstrap_servers, "group.id": topic})
+    consumer.assign([TopicPartition(topic, 0, 0)])
+    messages: list[Message] = []
+    idle = 0
+    while idle < 5:
+        batch = consumer.consume(1000, 0.3)
+        idle = 0 if batch else idle + 1
+        messages += batch
+    consumer.close()
+    return messages
+
+
+def _key(row: dict[str, Any]) -> Key:
+    return row["outcome"], row["reason"] or "", row["alert_id"]
+
+
+@pytest.fixture(params=["memory", "parquet", "jsonl", "kafka"])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    if request.param == "kafka":
+        return _kafka(request.getfixturevalue("broker"))
+    return {"memory": _memory, "parquet": _parquet, "jsonl": _jsonl}[request.param](tmp_path)
+
+
+def test_every_outcome_can_be_read_back(case: Case, outcomes: Outcomes) -> None:
+    for _ in range(2):
+        case.sink.write(outcomes)
+        assert case.sink.flush(10.0)
+    case.sink.close()
+    alerts = outcomes.alert_table().to_pylist()
+    dead = outcomes.dead_letter_table().to_pylist()
+    assert sorted(case.read()) == sorted([_key(row) for row in alerts + dead] * 2, key=_sortable)
+
+
+def _sortable(key: Key) -> tuple[str, str, int]:
+    return key[0], key[1], key[2] or 0
+
+
+def test_dead_letters_keep_their_bytes(broker: Broker, outcomes: Outcomes) -> None:
+    case = _kafka(broker)
+    case.sink.write(outcomes)
+    assert case.sink.flush(10.0)
+    assert isinstance(case.sink, KafkaSink)
+    dead = _all_messages(broker, case.sink._dead_letter_topic)
+    refused = [outcomes.messages.values[i] for i in outcomes.alerts.refused.message]
+    assert sorted(message.value() or b"" for message in dead) == sorted(refused)
+
+
+def test_a_missing_output_topic_is_a_clear_error(broker: Broker) -> None:
+    sink = KafkaSink(KafkaOptions(broker.bootstrap_servers), "nowhere", "nothing", encode_avro)
+    with pytest.raises(ConfigurationError, match="'nowhere' does not exist: create it"):
+        sink.check(10.0)
+
+
+def test_an_unreachable_cluster_is_a_clear_error() -> None:
+    sink = KafkaSink(KafkaOptions("127.0.0.1:1"), "out", "dead", encode_avro)
+    with pytest.raises(ConfigurationError, match=r"no Kafka broker answers at 127\.0\.0\.1:1"):
+        sink.check(0.5)
+
+
+def test_a_wrong_librdkafka_key_is_a_clear_error() -> None:
+    with pytest.raises(ConfigurationError, match="no.such.key"):
+        KafkaSink(KafkaOptions("x:1", client={"no.such.key": 1}), "out", "dead", encode_avro)
+
+
+def test_a_record_that_kafka_never_takes_is_an_error(outcomes: Outcomes) -> None:
+    options = KafkaOptions("127.0.0.1:1", producer={"message.timeout.ms": 100})
+    sink = KafkaSink(options, "out", "dead", encode_avro)
+    sink.write(outcomes)
+    with pytest.raises(DeliveryError, match="refused a record for good"):
+        sink.flush(10.0)
+
+
+def test_an_output_file_appears_only_when_it_is_complete(
+    tmp_path: Path, outcomes: Outcomes
+) -> None:
+    path = tmp_path / "night.parquet"
+    sink = open_file_sink(path)
+    sink.write(outcomes)
+    assert not path.exists()
+    sink.close()
+    assert path.exists()
+    assert not list(tmp_path.glob("*.partial"))
+
+
+def test_an_unknown_file_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"\.parquet or \.jsonl"):
+        open_file_sink(tmp_path / "out.csv")
+
+
+def test_a_folder_that_is_missing_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="absent"):
+        open_file_sink(tmp_path / "absent" / "out.parquet")

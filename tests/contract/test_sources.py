@@ -1,0 +1,155 @@
+"""One behaviour for every source: all messages, once, in order, bounded, resumable."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from confluent_kafka import Producer
+
+from models.errors import ConfigurationError
+from stream.alerts import MessageBatch
+from stream.librdkafka import KafkaOptions
+from stream.metrics import Metrics
+from stream.sources import Source
+from stream.sources.archive import ArchiveSource, alert_files
+from stream.sources.kafka import KafkaSource
+from stream.sources.memory import MemorySource
+from tests.brokers import Broker
+
+VALUES = [f"message {i}".encode() for i in range(25)]
+
+
+@dataclass(frozen=True)
+class Case:
+    open: Callable[[], Source]
+    """Opens the source at its first message that is not committed."""
+    ends: bool
+    resumes: bool
+
+
+def _memory(tmp_path: Path) -> Case:
+    opened: list[MemorySource] = []
+
+    def open_source() -> Source:
+        opened.append(MemorySource(VALUES, start=opened[-1].committed if opened else 0))
+        return opened[-1]
+
+    return Case(open_source, ends=True, resumes=True)
+
+
+def _archive(tmp_path: Path) -> Case:
+    for i, value in enumerate(VALUES):
+        folder = tmp_path / f"night{i // 10}"
+        folder.mkdir(exist_ok=True)
+        (folder / f"{i:03d}.avro").write_bytes(value)
+    return Case(lambda: ArchiveSource([tmp_path]), ends=True, resumes=False)
+
+
+def _kafka(broker: Broker) -> Case:
+    name = f"source-{uuid.uuid4().hex[:8]}"
+    broker.create_topics([name], 1)
+    producer = Producer({"bootstrap.servers": broker.bootstrap_servers})
+    for value in VALUES:
+        producer.produce(name, value, key=b"k")
+    producer.flush()
+    options = KafkaOptions(
+        broker.bootstrap_servers,
+        name,
+        consumer={"session.timeout.ms": 6000, "heartbeat.interval.ms": 500},
+    )
+    return Case(lambda: KafkaSource(options, [name], Metrics()), ends=False, resumes=True)
+
+
+@pytest.fixture(params=["memory", "archive", "kafka"])
+def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
+    if request.param == "kafka":
+        return _kafka(request.getfixturevalue("broker"))
+    return {"memory": _memory, "archive": _archive}[request.param](tmp_path)
+
+
+def _batches(source: Source, size: int, wanted: int) -> Iterator[MessageBatch]:
+    """Yield batches that are not empty until ``wanted`` messages came; fail when they do not come in time."""
+    deadline = time.monotonic() + 30
+    got = 0
+    while got < wanted:
+        assert time.monotonic() < deadline, f"only {got} of {wanted} messages came"
+        batch = source.poll(size, 0.05)
+        assert batch is not None
+        got += len(batch)
+        if len(batch):
+            yield batch
+
+
+def test_all_messages_once_and_in_order(case: Case) -> None:
+    source = case.open()
+    batches = list(_batches(source, 7, len(VALUES)))
+    assert [value for batch in batches for value in batch.values] == VALUES
+    assert max(len(batch) for batch in batches) <= 7
+    for batch in batches:
+        n = len(batch)
+        assert n == len(batch.topic) == len(batch.keys) == len(batch.offset)
+        assert n == len(batch.partition) == len(batch.timestamp_ms)
+    source.close()
+
+
+def test_an_exhausted_source_says_so(case: Case) -> None:
+    source = case.open()
+    list(_batches(source, 100, len(VALUES)))
+    after = source.poll(10, 0.05)
+    if case.ends:
+        assert after is None
+    else:
+        assert after is not None
+        assert len(after) == 0
+    source.close()
+
+
+def test_committed_messages_do_not_come_again_and_others_do(case: Case) -> None:
+    source = case.open()
+    done, *_ = _batches(source, 5, 10)
+    source.commit(done)
+    source.close()
+    again = case.open()
+    values = [v for batch in _batches(again, 100, 1) for v in batch.values]
+    expected = VALUES[len(done) :] if case.resumes else VALUES
+    assert values == expected[: len(values)]
+    again.close()
+
+
+def test_a_paused_source_loses_nothing(case: Case) -> None:
+    source = case.open()
+    values: list[bytes] = []
+    for batch in _batches(source, 6, len(VALUES)):
+        values += batch.values
+        source.keep_alive()
+        source.keep_alive()
+    assert values == VALUES
+    source.close()
+
+
+def test_kafka_messages_keep_their_origin(broker: Broker) -> None:
+    source = _kafka(broker).open()
+    before_ms = time.time() * 1000 - 60_000
+    batches = list(_batches(source, 100, len(VALUES)))
+    assert [int(o) for b in batches for o in b.offset] == list(range(len(VALUES)))
+    assert all((b.timestamp_ms > before_ms).all() for b in batches)
+    assert {key for b in batches for key in b.keys} == {b"k"}
+    source.close()
+
+
+@pytest.mark.parametrize("name", ["absent", "empty"])
+def test_an_archive_without_alerts_is_a_clear_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ConfigurationError, match=name):
+        ArchiveSource([tmp_path / name])
+
+
+def test_a_file_that_is_named_is_taken_whatever_its_ending(tmp_path: Path) -> None:
+    path = tmp_path / "alert.bin"
+    path.write_bytes(b"x")
+    assert alert_files([path]) == [path]

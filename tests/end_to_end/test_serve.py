@@ -1,0 +1,247 @@
+"""The real service as a process, against a real broker."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import fastavro
+import pytest
+from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from prometheus_client.parser import text_string_to_metric_families
+
+from stream.librdkafka import KafkaOptions, producer_config
+from stream.output.outcomes import Outcomes
+from stream.output.schema import CLASSIFICATION
+from tests.brokers import Broker
+
+PARTITIONS = 2
+Found = TypeVar("Found")
+
+
+@dataclass(frozen=True)
+class Stream:
+    """Topics and a group of their own, and the environment that points serve at them."""
+
+    broker: Broker
+    name: str
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {
+            **os.environ,
+            "TINYT2__KAFKA__BOOTSTRAP_SERVERS": self.broker.bootstrap_servers,
+            "TINYT2__KAFKA__GROUP_ID": self.name,
+            "TINYT2__KAFKA__TOPICS": json.dumps([self.name]),
+            "TINYT2__KAFKA__CONSUMER__SESSION_TIMEOUT_MS": "6000",
+            "TINYT2__KAFKA__CONSUMER__HEARTBEAT_INTERVAL_MS": "500",
+            "TINYT2__OUTPUT__TOPIC": f"{self.name}-out",
+            "TINYT2__OUTPUT__DEAD_LETTER_TOPIC": f"{self.name}-dead",
+            "TINYT2__BATCH__MAX_MESSAGES": "16",
+            "TINYT2__HTTP__PORT": "0",
+            "TINYT2__LOG__FORMAT": "json",
+        }
+
+    def read(self, topic: str) -> list[Message]:
+        """Return all messages of a topic."""
+        config = {"bootstrap.servers": self.broker.bootstrap_servers, "group.id": "reader"}
+        consumer = Consumer(config)
+        consumer.assign([TopicPartition(topic, p, 0) for p in range(PARTITIONS)])
+        messages: list[Message] = []
+        idle = 0
+        while idle < 5:
+            batch = consumer.consume(1000, 0.3)
+            idle = 0 if batch else idle + 1
+            messages += batch
+        consumer.close()
+        return messages
+
+    def committed(self) -> int:
+        """Return how many messages the group has committed."""
+        config = {"bootstrap.servers": self.broker.bootstrap_servers, "group.id": self.name}
+        consumer = Consumer(config)
+        partitions = [TopicPartition(self.name, p) for p in range(PARTITIONS)]
+        offsets = [p.offset for p in consumer.committed(partitions, timeout=10)]
+        consumer.close()
+        return sum(o for o in offsets if o > 0)
+
+    def produce(self, values: list[bytes]) -> None:
+        """Append messages, spread over the partitions."""
+        producer = Producer(producer_config(KafkaOptions(self.broker.bootstrap_servers)))
+        for i, value in enumerate(values):
+            producer.produce(self.name, value, partition=i % PARTITIONS)
+            producer.poll(0)
+        assert producer.flush(30) == 0
+
+
+@pytest.fixture
+def stream(broker: Broker) -> Stream:
+    name = f"alerts-{uuid.uuid4().hex[:8]}"
+    broker.create_topics([name, f"{name}-out", f"{name}-dead"], PARTITIONS)
+    return Stream(broker, name)
+
+
+class Serve:
+    """A running ``tinyt2 serve``."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self._log = log
+
+    def event(self, name: str) -> dict[str, Any]:
+        """Wait for a log line and return it."""
+        return wait_for(lambda: self._find(name), f"log line {name!r}")
+
+    def get(self, path: str) -> str:
+        """Return what the service answers over HTTP."""
+        url = self.event("started")["http"] + path
+        with urllib.request.urlopen(url, timeout=5) as response:
+            return str(response.read().decode())
+
+    def metric(self, name: str) -> float:
+        """Return the sum of a metric over its labels."""
+        families = text_string_to_metric_families(self.get("/metrics"))
+        return sum(s.value for f in families for s in f.samples if s.name == name)
+
+    def stop(self) -> dict[str, Any]:
+        """Send SIGTERM; return the accounts that it logs."""
+        self.process.send_signal(signal.SIGTERM)
+        assert self.process.wait(timeout=60) == 0, self._log.read_text()
+        return self.event("stopped")
+
+    def _find(self, name: str) -> dict[str, Any] | None:
+        assert self.process.poll() in (None, 0), self._log.read_text()
+        for line in self._log.read_text().splitlines():
+            entry: dict[str, Any] = json.loads(line)
+            if entry["event"] == name:
+                return entry
+        return None
+
+
+def wait_for(find: Callable[[], Found | None], what: str, seconds: float = 60) -> Found:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if (found := find()) is not None:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"no {what} within {seconds} s")
+
+
+@contextmanager
+def serving(stream: Stream, log: Path) -> Iterator[Serve]:
+    command = [sys.executable, "-m", "deploy.cli", "serve"]
+    with log.open("wb") as file:
+        process = subprocess.Popen(command, env=stream.environment, stdout=file, stderr=file)
+    try:
+        yield Serve(process, log)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _alert_ids(messages: list[Message]) -> Counter[int]:
+    ids: Counter[int] = Counter()
+    for message in messages:
+        value = message.value()
+        assert isinstance(value, bytes)
+        record = fastavro.schemaless_reader(io.BytesIO(value[10:]), CLASSIFICATION)
+        ids[record["alert_id"]] += 1
+    return ids
+
+
+def test_every_alert_has_an_output_across_a_restart(
+    stream: Stream, outcomes: Outcomes, tmp_path: Path
+) -> None:
+    rounds = 6
+    values = outcomes.messages.values * rounds
+    stream.produce(values)
+
+    with serving(stream, tmp_path / "first.log") as first:
+        wait_for(
+            lambda: (first.metric("tinyt2_published_total") > 20) or None, "published alert"
+        )
+        before = first.stop()
+    assert 0 < before["messages_consumed"] < len(values)
+    assert before["messages_in_flight"] == 0
+    assert stream.committed() == before["messages_consumed"]
+
+    rest = len(values) - before["messages_consumed"]
+    with serving(stream, tmp_path / "second.log") as second:
+        wait_for(
+            lambda: (
+                second.metric("tinyt2_messages_consumed_total") == rest
+                and second.metric("tinyt2_in_flight_messages") == 0
+            )
+            or None,
+            "end of the topic",
+        )
+        after = second.stop()
+
+    assert stream.committed() == len(values)
+    expected = Counter(outcomes.alerts.alert_id.tolist())
+    ids = _alert_ids(stream.read(f"{stream.name}-out"))
+    # The stop was orderly, so even at least once nothing comes twice.
+    assert ids == Counter({alert: count * rounds for alert, count in expected.items()})
+    dead = stream.read(f"{stream.name}-dead")
+    assert len(dead) == outcomes.n_refused * rounds
+    for key in ("alerts_decoded", "alerts_classified"):
+        assert before[key] + after[key] > 0
+    assert before["alerts_decoded"] + after["alerts_decoded"] == ids.total()
+
+
+def test_health_and_metrics_over_http(stream: Stream, outcomes: Outcomes, tmp_path: Path) -> None:
+    with serving(stream, tmp_path / "serve.log") as service:
+        assert service.get("/health/live") == "live"
+        ready = wait_for(lambda: _ready(service), "readiness")
+        assert ready == {"model": True, "partitions": True, "output": True}
+        stream.produce(outcomes.messages.values)
+        wait_for(
+            lambda: (service.metric("tinyt2_alerts_total") == len(outcomes.alerts)) or None,
+            "classified alerts",
+        )
+        assert service.metric("tinyt2_dead_letters_total") == outcomes.n_refused
+        assert service.metric("tinyt2_end_to_end_latency_seconds_count") == len(outcomes.alerts)
+        wait_for(
+            lambda: "tinyt2_consumer_lag_messages{" in service.get("/metrics") or None, "lag"
+        )
+        assert service.metric("tinyt2_consumer_lag_messages") == 0
+        started = service.event("started")
+        assert started["model_sha256"] == outcomes.bundle.sha256
+        service.stop()
+
+
+def _ready(service: Serve) -> dict[str, bool] | None:
+    try:
+        answer = json.loads(service.get("/health/ready"))
+    except urllib.error.HTTPError:
+        return None
+    checks: dict[str, bool] = answer.get("checks", answer)
+    return checks
+
+
+def test_a_mistake_in_the_settings_is_one_clear_line(stream: Stream, tmp_path: Path) -> None:
+    environment = {**stream.environment, "TINYT2__OUTPUT__TOPIC": "no-such-topic"}
+    done = subprocess.run(
+        [sys.executable, "-m", "deploy.cli", "serve"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 2
+    assert "no-such-topic" in done.stderr
+    assert "Traceback" not in done.stderr
