@@ -1,0 +1,289 @@
+"""Where the schemas of Confluent-framed messages come from.
+
+A `SchemaStore` asks its sources in order: a Confluent schema registry, a folder
+of schema files, and the PyPI package ``lsst-alert-packet`` where it is
+installed. `open_schemas` builds the usual chain.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from fastavro.schema import load_schema
+
+from models.errors import ConfigurationError
+from stream.avro.writer import WriterSchema
+from stream.refusal import Refusal
+
+if TYPE_CHECKING:
+    from confluent_kafka.schema_registry import SchemaRegistryClient
+
+__all__ = [
+    "UNKNOWN_TTL_S",
+    "FolderSchemas",
+    "PackageSchemas",
+    "RegistrySchemas",
+    "SchemaSource",
+    "SchemaStore",
+    "SourceError",
+    "open_schemas",
+]
+
+UNKNOWN_TTL_S: Final = 60.0
+"""How long an id stays unknown, and a silent registry unasked, before the next look-up."""
+
+_REGISTRY_TIMEOUT_S: Final = 5.0
+_MAX_UNKNOWN: Final = 1024
+_ADVICE: Final = "set [schemas] registry_url or folder"
+
+
+class SourceError(Exception):
+    """A source of schemas cannot answer; the text says why."""
+
+
+class SchemaSource(Protocol):
+    """Something that knows schemas by their id."""
+
+    def fetch(self, schema_id: int) -> str | None:
+        """Return a schema as JSON, None when unknown; `SourceError` when there is no answer."""
+
+    def describe(self) -> str:
+        """Return what this source is and, where it can tell, which ids it knows."""
+
+
+class SchemaStore:
+    """Schemas by id, each fetched and parsed once.
+
+    ``clock`` returns seconds; ids that no source knows are asked for again
+    after `UNKNOWN_TTL_S`, so that a registry may learn them later.
+    """
+
+    def __init__(
+        self, sources: Sequence[SchemaSource] = (), clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._sources = tuple(sources)
+        self._clock = clock
+        self._known: dict[int, WriterSchema] = {}
+        self._unknown: OrderedDict[int, tuple[float, str]] = OrderedDict()
+        self.hits = 0
+        self.misses = 0
+        self.unknown = 0
+
+    def get(self, schema_id: int) -> WriterSchema | None:
+        """Return a schema, None when no source has it in a usable form; then see `explain`."""
+        schema = self._known.get(schema_id)
+        if schema is not None:
+            self.hits += 1
+            return schema
+        expiry, _ = self._unknown.get(schema_id, (0.0, ""))
+        if expiry <= self._clock():
+            self.misses += 1
+            schema = self._look_up(schema_id)
+        self.unknown += schema is None
+        return schema
+
+    def explain(self, schema_id: int) -> str:
+        """Return why `get` found no schema, and what to do."""
+        _, why = self._unknown.get(schema_id, (0.0, "it was not looked up"))
+        return f"schema id {schema_id} is not known: {why}"
+
+    def _look_up(self, schema_id: int) -> WriterSchema | None:
+        problems: list[str] = []
+        for source in self._sources:
+            try:
+                text = source.fetch(schema_id)
+                if text is not None:
+                    schema = self._known[schema_id] = WriterSchema.parse(text)
+                    self._unknown.pop(schema_id, None)
+                    return schema
+            except (SourceError, Refusal) as error:
+                problems.append(f"{source.describe()}: {error}")
+            else:
+                problems.append(f"{source.describe()} does not have it")
+        self._remember_unknown(schema_id, "; ".join([*problems, _ADVICE]))
+        return None
+
+    def _remember_unknown(self, schema_id: int, why: str) -> None:
+        self._unknown[schema_id] = (self._clock() + UNKNOWN_TTL_S, why)
+        self._unknown.move_to_end(schema_id)
+        if len(self._unknown) > _MAX_UNKNOWN:
+            self._unknown.popitem(last=False)
+
+
+class RegistrySchemas:
+    """Schemas of a Confluent schema registry, or of an in-memory one at ``mock://name``.
+
+    ``client`` is a `SchemaRegistryClient` for settings that a URL cannot carry.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        client: SchemaRegistryClient | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._name = "registry " + ", ".join(map(_without_password, url.split(",")))
+        self._client = _registry_client(url) if client is None else client
+        self._clock = clock
+        self._silent_until = 0.0
+        self._silent_why = ""
+
+    def fetch(self, schema_id: int) -> str | None:
+        """Return a schema as JSON; `SourceError` when the registry does not answer."""
+        from confluent_kafka.schema_registry import SchemaRegistryError
+
+        if self._clock() < self._silent_until:
+            raise SourceError(self._silent_why)
+        try:
+            return self._client.get_schema(schema_id).schema_str
+        except SchemaRegistryError as error:
+            if error.http_status_code == 404:
+                return None
+            raise self._silent(f"answered {error.http_status_code}") from error
+        except Exception as error:  # the HTTP library's, whichever it is
+            raise self._silent(f"cannot be reached ({type(error).__name__})") from error
+
+    def describe(self) -> str:
+        """Return the registry's URL without user and password."""
+        return self._name
+
+    def _silent(self, why: str) -> SourceError:
+        # Every message waits for the answer: one look-up per minute, not one per unknown id.
+        self._silent_until = self._clock() + UNKNOWN_TTL_S
+        self._silent_why = why
+        return SourceError(why)
+
+
+class FolderSchemas:
+    """Schemas in a folder and those below it.
+
+    Rubin's split files are found by name: ``lsst.vX_Y.alert.avsc``, beside its
+    parts, has the id 100 X + Y. Other schemas are single files, ``<id>.avsc``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        if not folder.is_dir():
+            raise ConfigurationError(f"schema folder {folder} does not exist", folder)
+        self._folder = folder
+
+    def fetch(self, schema_id: int) -> str | None:
+        """Return a schema as JSON; `SourceError` when its files cannot be read."""
+        path = self._paths().get(schema_id)
+        if path is None:
+            return None
+        try:
+            return json.dumps(load_schema(str(path)))
+        except Exception as error:  # fastavro's or the file system's
+            raise SourceError(f"{path.name} cannot be used: {error}") from error
+
+    def describe(self) -> str:
+        """Return the folder and its ids."""
+        return f"folder {self._folder} (ids {_listed(self._paths())})"
+
+    def _paths(self) -> dict[int, Path]:
+        paths = {}
+        for path in sorted(self._folder.rglob("*.avsc")):
+            if split := re.fullmatch(r"lsst\.v(\d+)_(\d+)\.alert", path.stem):
+                paths[100 * int(split[1]) + int(split[2])] = path
+            elif re.fullmatch(r"\d+", path.stem):
+                paths[int(path.stem)] = path
+        return paths
+
+
+class PackageSchemas:
+    """Rubin's schemas out of the PyPI package ``lsst-alert-packet``."""
+
+    def __init__(self) -> None:
+        self._registry: _PacketSchemas | None = None
+
+    @staticmethod
+    def installed() -> bool:
+        """Tell whether the package is there, without importing it."""
+        try:
+            return find_spec("lsst.alert.packet") is not None
+        except ModuleNotFoundError:
+            return False
+
+    def fetch(self, schema_id: int) -> str | None:
+        """Return a schema as JSON."""
+        registry = self._opened()
+        if schema_id not in registry.known_ids:
+            return None
+        return json.dumps(registry.get_by_id(schema_id).definition)
+
+    def describe(self) -> str:
+        """Return the package's name and its ids."""
+        return f"package lsst-alert-packet (ids {_listed(self._opened().known_ids)})"
+
+    def _opened(self) -> _PacketSchemas:
+        if self._registry is None:
+            from lsst.alert.packet import SchemaRegistry
+
+            self._registry = SchemaRegistry.all_schemas_from_filesystem()
+        return self._registry
+
+
+class _PacketSchema(Protocol):
+    definition: dict[str, Any]
+
+
+class _PacketSchemas(Protocol):
+    """What is used of the package's own registry class."""
+
+    known_ids: set[int]
+
+    def get_by_id(self, schema_id: int) -> _PacketSchema: ...
+
+
+class _NoPackage:
+    """Stands in for `PackageSchemas` so that the error text names the package."""
+
+    def fetch(self, schema_id: int) -> str | None:
+        """Return None."""
+        return None
+
+    def describe(self) -> str:
+        """Return how to get the package."""
+        return "package lsst-alert-packet (not installed: pip install lsst-alert-packet)"
+
+
+def open_schemas(registry_url: str | None = None, folder: Path | None = None) -> SchemaStore:
+    """Open the schemas of a registry, then of a folder, then of ``lsst-alert-packet``."""
+    sources: list[SchemaSource] = []
+    if registry_url:
+        sources.append(RegistrySchemas(registry_url))
+    if folder is not None:
+        sources.append(FolderSchemas(folder))
+    sources.append(PackageSchemas() if PackageSchemas.installed() else _NoPackage())
+    return SchemaStore(sources)
+
+
+def _registry_client(url: str) -> SchemaRegistryClient:
+    # Importing authlib warns about its own dependencies, which users cannot act on.
+    with warnings.catch_warnings(record=True):
+        from confluent_kafka.schema_registry import SchemaRegistryClient
+    settings: dict[str, Any] = {"url": url, "timeout": _REGISTRY_TIMEOUT_S, "max.retries": 0}
+    try:
+        return SchemaRegistryClient.new_client(settings)
+    except ValueError as error:
+        raise ConfigurationError(
+            f"schema registry URL {_without_password(url)!r} cannot be used: {error}", url
+        ) from error
+
+
+def _without_password(url: str) -> str:
+    parts = urlsplit(url.strip())
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+
+
+def _listed(ids: Sequence[int] | set[int] | dict[int, Path]) -> str:
+    return ", ".join(map(str, sorted(ids))) or "none"
