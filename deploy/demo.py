@@ -81,7 +81,10 @@ class _Seen:
 
 def run_demo(console: Console, seconds: float, alerts_per_visit: int) -> bool:
     """Run the demonstration; True if every message and alert was accounted for."""
-    values = [path.read_bytes() for path in alert_files(SAMPLE_ALERTS / survey for survey in ("lsst", "ztf"))]
+    values = [
+        path.read_bytes()
+        for path in alert_files(SAMPLE_ALERTS / survey for survey in ("lsst", "ztf"))
+    ]
     alerts_in = _alerts_in(values)
     classifier = load_classifier()
     console.print(

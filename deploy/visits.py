@@ -57,9 +57,7 @@ class PacedProducer(threading.Thread):
         self, options: KafkaOptions, topic: str, values: Sequence[bytes], releases: list[Release]
     ) -> None:
         super().__init__(name="producer", daemon=True)
-        self._producer = Producer(
-            producer_config(options), logger=logging.getLogger("librdkafka")
-        )
+        self._producer = Producer(producer_config(options), logger=logging.getLogger("librdkafka"))
         self._topic = topic
         self._values = values
         self._releases = releases

@@ -1,0 +1,1 @@
+"""What a light curve is, how it becomes tensors, and what classifies it."""

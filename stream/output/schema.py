@@ -8,15 +8,16 @@ from typing import Any, Final
 
 import fastavro
 import pyarrow as pa
-from fastavro.types import Schema
 
 __all__ = ["CLASSIFICATION", "ELASTICC", "arrow_schema", "load_schema"]
 
 
-def load_schema(name: str) -> Schema:
-    """Return a schema file of this package, parsed."""
+def load_schema(name: str) -> dict[str, Any]:
+    """Return the record schema in a file of this package, parsed."""
     text = files("stream.output").joinpath(name).read_text()
-    return fastavro.parse_schema(json.loads(text))
+    parsed = fastavro.parse_schema(json.loads(text))
+    assert isinstance(parsed, dict)
+    return parsed
 
 
 CLASSIFICATION: Final = load_schema("classification.avsc")
@@ -34,7 +35,7 @@ _ARROW: Final[dict[str, pa.DataType]] = {
 }
 
 
-def arrow_schema(schema: Any = CLASSIFICATION) -> pa.Schema:
+def arrow_schema(schema: dict[str, Any] = CLASSIFICATION) -> pa.Schema:
     """Return the Arrow schema of an Avro record with nullable, enum, map and time fields."""
     return pa.schema([_arrow_field(field["name"], field["type"]) for field in schema["fields"]])
 

@@ -73,7 +73,7 @@ def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
 
 
 def _batches(source: Source, size: int, wanted: int) -> Iterator[MessageBatch]:
-    """Yield batches that are not empty until ``wanted`` messages came; fail when they do not come in time."""
+    """Yield batches that are not empty until ``wanted`` messages came; fail if they never do."""
     deadline = time.monotonic() + 30
     got = 0
     while got < wanted:

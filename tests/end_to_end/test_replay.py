@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import fastavro
 import pyarrow.parquet as pq
 import pytest
 
 from stream.output.outcomes import Outcomes
+from tests.records import rows
 
 
 def _tinyt2(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
@@ -31,9 +33,8 @@ def replayed(alerts_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
 def test_every_fixture_has_the_outcome_that_its_index_says(
     replayed: tuple[Path, str], alerts_dir: Path, fixture_index: list[dict[str, str]]
 ) -> None:
-    rows = pq.read_table(replayed[0]).to_pylist()
     by_path: dict[str, list[dict[str, object]]] = {}
-    for row in rows:
+    for row in pq.read_table(replayed[0]).to_pylist():
         path = Path(row["topic"]).relative_to(alerts_dir)
         by_path.setdefault(str(path), []).append(row)
     assert len(by_path) == len(fixture_index)
@@ -82,20 +83,18 @@ def test_json_lines_say_the_same(
 def test_a_replay_gives_the_same_answers_as_the_stream(
     replayed: tuple[Path, str], outcomes: Outcomes
 ) -> None:
-    expected = outcomes.alert_table().to_pylist(maps_as_pydicts="strict")
-    rows = pq.read_table(replayed[0]).to_pylist(maps_as_pydicts="strict")
-    got = [row for row in rows if row["outcome"] != "dead_letter"]
+    expected = rows(outcomes)
+    table = pq.read_table(replayed[0]).to_pylist(maps_as_pydicts="strict")
+    got = [row for row in table if row["outcome"] != "dead_letter"]
     assert [row["probabilities"] for row in got] == [row["probabilities"] for row in expected]
 
 
-def test_values_are_those_that_fastavro_reads(
-    replayed: tuple[Path, str], alerts_dir: Path
-) -> None:
-    rows = {row["topic"]: row for row in pq.read_table(replayed[0]).to_pylist()}
+def test_values_are_those_that_fastavro_reads(replayed: tuple[Path, str], alerts_dir: Path) -> None:
+    by_path = {row["topic"]: row for row in pq.read_table(replayed[0]).to_pylist()}
     for path in sorted((alerts_dir / "ztf").rglob("*.avro")):
         with path.open("rb") as file:
-            (record,) = list(fastavro.reader(file))
-        row = rows[str(path)]
+            record: Any = next(iter(fastavro.reader(file)))
+        row = by_path[str(path)]
         assert row["object_id"] == record["objectId"]
         assert row["alert_id"] == record["candid"]
         ms = round((record["candidate"]["jd"] - 2440587.5) * 86_400_000)

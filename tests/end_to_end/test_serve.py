@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import signal
@@ -19,15 +18,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import fastavro
 import pytest
 from confluent_kafka import Consumer, Message, Producer, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from stream.librdkafka import KafkaOptions, producer_config
 from stream.output.outcomes import Outcomes
-from stream.output.schema import CLASSIFICATION
 from tests.brokers import Broker
+from tests.records import read_record, read_topic
 
 PARTITIONS = 2
 Found = TypeVar("Found")
@@ -58,17 +56,7 @@ class Stream:
 
     def read(self, topic: str) -> list[Message]:
         """Return all messages of a topic."""
-        config = {"bootstrap.servers": self.broker.bootstrap_servers, "group.id": "reader"}
-        consumer = Consumer(config)
-        consumer.assign([TopicPartition(topic, p, 0) for p in range(PARTITIONS)])
-        messages: list[Message] = []
-        idle = 0
-        while idle < 5:
-            batch = consumer.consume(1000, 0.3)
-            idle = 0 if batch else idle + 1
-            messages += batch
-        consumer.close()
-        return messages
+        return read_topic(self.broker.bootstrap_servers, topic, PARTITIONS)
 
     def committed(self) -> int:
         """Return how many messages the group has committed."""
@@ -154,13 +142,7 @@ def serving(stream: Stream, log: Path) -> Iterator[Serve]:
 
 
 def _alert_ids(messages: list[Message]) -> Counter[int]:
-    ids: Counter[int] = Counter()
-    for message in messages:
-        value = message.value()
-        assert isinstance(value, bytes)
-        record = fastavro.schemaless_reader(io.BytesIO(value[10:]), CLASSIFICATION)
-        ids[record["alert_id"]] += 1
-    return ids
+    return Counter(read_record(message.value())["alert_id"] for message in messages)
 
 
 def test_every_alert_has_an_output_across_a_restart(
@@ -171,9 +153,7 @@ def test_every_alert_has_an_output_across_a_restart(
     stream.produce(values)
 
     with serving(stream, tmp_path / "first.log") as first:
-        wait_for(
-            lambda: (first.metric("tinyt2_published_total") > 20) or None, "published alert"
-        )
+        wait_for(lambda: (first.metric("tinyt2_published_total") > 20) or None, "published alert")
         before = first.stop()
     assert 0 < before["messages_consumed"] < len(values)
     assert before["messages_in_flight"] == 0
@@ -183,10 +163,12 @@ def test_every_alert_has_an_output_across_a_restart(
     with serving(stream, tmp_path / "second.log") as second:
         wait_for(
             lambda: (
-                second.metric("tinyt2_messages_consumed_total") == rest
-                and second.metric("tinyt2_in_flight_messages") == 0
-            )
-            or None,
+                (
+                    second.metric("tinyt2_messages_consumed_total") == rest
+                    and second.metric("tinyt2_in_flight_messages") == 0
+                )
+                or None
+            ),
             "end of the topic",
         )
         after = second.stop()
@@ -215,9 +197,7 @@ def test_health_and_metrics_over_http(stream: Stream, outcomes: Outcomes, tmp_pa
         )
         assert service.metric("tinyt2_dead_letters_total") == outcomes.n_refused
         assert service.metric("tinyt2_end_to_end_latency_seconds_count") == len(outcomes.alerts)
-        wait_for(
-            lambda: "tinyt2_consumer_lag_messages{" in service.get("/metrics") or None, "lag"
-        )
+        wait_for(lambda: "tinyt2_consumer_lag_messages{" in service.get("/metrics") or None, "lag")
         assert service.metric("tinyt2_consumer_lag_messages") == 0
         started = service.event("started")
         assert started["model_sha256"] == outcomes.bundle.sha256

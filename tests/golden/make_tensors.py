@@ -9,7 +9,7 @@ Run it only after a deliberate change of the features, which also changes
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -39,9 +39,9 @@ def decode() -> AlertBatch:
     return decoder.decode(message_batch([(ALERTS / path).read_bytes() for path in PATHS]))
 
 
-def tensors(alerts: AlertBatch) -> dict[str, npt.NDArray[np.generic]]:
+def tensors(alerts: AlertBatch) -> dict[str, npt.NDArray[Any]]:
     """Return every tensor of every length bucket under a name of its own."""
-    named: dict[str, npt.NDArray[np.generic]] = {"feature_spec": np.array(FEATURE_SPEC)}
+    named: dict[str, npt.NDArray[Any]] = {"feature_spec": np.array(FEATURE_SPEC)}
     for inputs in model_inputs(alerts.curves, alerts.trigger_mjd):
         length = inputs.mask.shape[1]
         assert length in LENGTH_BUCKETS

@@ -20,8 +20,7 @@ def test_outcomes_are_counted(outcomes: Outcomes, metrics: Metrics) -> None:
     metrics.delivered(outcomes)
     samples = [s for family in metrics.registry.collect() for s in family.samples]
     total = {
-        name: sum(s.value for s in samples if s.name == name)
-        for name in {s.name for s in samples}
+        name: sum(s.value for s in samples if s.name == name) for name in {s.name for s in samples}
     }
     assert total["tinyt2_messages_consumed_total"] == len(outcomes.messages)
     assert total["tinyt2_alerts_total"] == len(outcomes.alerts)

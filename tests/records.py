@@ -1,0 +1,50 @@
+"""Read what the service published, with fastavro as a consumer would."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import fastavro
+from confluent_kafka import Consumer, Message, TopicPartition
+
+from stream.output.outcomes import Outcomes
+from stream.output.schema import CLASSIFICATION
+
+SINGLE_OBJECT_HEADER = 10
+
+
+def read_record(value: str | bytes | None) -> dict[str, Any]:
+    """Return one message of the default format."""
+    assert isinstance(value, bytes)
+    assert value[:2] == b"\xc3\x01"
+    return read_body(value[SINGLE_OBJECT_HEADER:], CLASSIFICATION)
+
+
+def read_body(body: bytes, schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a schemaless record; nothing may be left over."""
+    buffer = io.BytesIO(body)
+    record = fastavro.schemaless_reader(buffer, schema, None)
+    assert buffer.tell() == len(body)
+    assert isinstance(record, dict)
+    return record
+
+
+def rows(outcomes: Outcomes) -> list[dict[str, Any]]:
+    """Return the records of the alerts, probabilities as a dict."""
+    table: list[dict[str, Any]] = outcomes.alert_table().to_pylist(maps_as_pydicts="strict")
+    return table
+
+
+def read_topic(bootstrap_servers: str, topic: str, partitions: int = 1) -> list[Message]:
+    """Return all messages of a topic."""
+    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "reader"})
+    consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
+    messages: list[Message] = []
+    idle = 0
+    while idle < 5:
+        batch = consumer.consume(1000, 0.3)
+        idle = 0 if batch else idle + 1
+        messages += batch
+    consumer.close()
+    return messages
