@@ -18,7 +18,7 @@ from deploy import display, wiring
 from deploy.logs import configure_logs
 from deploy.settings import load_settings
 from models.bundle import DEPLOYED_MODEL
-from models.errors import MissingExtraError, TinyT2Error
+from models.errors import AccountingError, DeliveryError, MissingExtraError, TinyT2Error
 from models.runtime import load_classifier
 
 __all__ = ["app", "main"]
@@ -192,12 +192,14 @@ def _require(module: str, command: str, extra: str) -> None:
 
 
 def main() -> None:
-    """Run the command; a mistake of the user ends with one line and exit code 2."""
+    """Run the command. Errors end with one line: exit code 1 for a failure at work, else 2."""
     try:
         app()
     except TinyT2Error as error:
-        Console(stderr=True).print(f"[bold red]error:[/] {escape(str(error))}", highlight=False)
-        sys.exit(2)
+        Console(stderr=True, soft_wrap=True).print(
+            f"[bold red]error:[/] {escape(str(error))}", highlight=False
+        )
+        sys.exit(1 if isinstance(error, AccountingError | DeliveryError) else 2)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from rich.table import Table
 from deploy import display, wiring
 from deploy.broker import EmbeddedBroker
 from deploy.settings import Settings
-from deploy.visits import PacedProducer, visit_releases
+from deploy.visits import VISIT_S, PacedProducer, visit_releases
 from models.errors import TinyT2Error
 from models.runtime import load_classifier
 from stream.accounting import Accounting
@@ -89,7 +89,7 @@ def run_demo(console: Console, seconds: float, alerts_per_visit: int) -> bool:
     classifier = load_classifier()
     console.print(
         f"{len(values)} real messages with {sum(alerts_in)} ZTF and LSST alerts, played round and "
-        f"round for {seconds:g} s; {alerts_per_visit:,} messages per visit of 39 s."
+        f"round for {seconds:g} s; {alerts_per_visit:,} messages per visit of {VISIT_S:g} s."
     )
     with tempfile.TemporaryDirectory(prefix="tinyt2-demo-") as folder, EmbeddedBroker() as broker:
         broker.create_topics([_INPUT, _OUTPUT, _DEAD_LETTERS], _PARTITIONS)

@@ -18,10 +18,12 @@ from confluent_kafka import Producer
 
 from stream.librdkafka import KafkaOptions, producer_config
 
-__all__ = ["PacedProducer", "Release", "visit_releases"]
+__all__ = ["VISIT_S", "PacedProducer", "Release", "visit_releases"]
 
 VISIT_S: Final = 39.0
-DETECTORS: Final = 189
+"""From one exposure to the next, seconds."""
+
+_DETECTORS: Final = 189
 _SPREAD_S: Final = 20.0
 """The detectors of one visit finish within this time."""
 
@@ -40,8 +42,8 @@ def visit_releases(duration_s: float, messages_per_visit: int, seed: int = 0) ->
     rng = np.random.default_rng(seed)
     releases = []
     for start in np.arange(0.0, duration_s, VISIT_S):
-        at = start + np.sort(rng.uniform(0.0, _SPREAD_S, DETECTORS))
-        counts = rng.multinomial(messages_per_visit, np.full(DETECTORS, 1 / DETECTORS))
+        at = start + np.sort(rng.uniform(0.0, _SPREAD_S, _DETECTORS))
+        counts = rng.multinomial(messages_per_visit, np.full(_DETECTORS, 1 / _DETECTORS))
         releases += [
             Release(float(t), int(n))
             for t, n in zip(at, counts, strict=True)

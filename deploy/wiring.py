@@ -107,7 +107,6 @@ def replay(
     on_start(len(source))
     sink = open_file_sink(out)
     service = Service(source, pipeline, sink, metrics, _limits(settings), on_batch)
-    _stop_on_signals(service)
     return service.run(), classifier
 
 

@@ -88,11 +88,6 @@ class MessageBatch:
     def __len__(self) -> int:
         return len(self.values)
 
-    @property
-    def n_bytes(self) -> int:
-        """Return the total size of the values in bytes."""
-        return sum(map(len, self.values))
-
 
 @dataclass(slots=True)
 class RefusedMessages:

@@ -57,8 +57,3 @@ class Delivery:
                     )
         self.blocked = False
         self._source.commit(outcomes.messages)
-
-    def close(self) -> None:
-        """Complete the output, then leave the input."""
-        self._sink.close()
-        self._source.close()

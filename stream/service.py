@@ -44,6 +44,7 @@ class Service:
         self.accounting = Accounting()
         self._stop = threading.Event()
         self._source = source
+        self._sink = sink
         self._pipeline = pipeline
         self._delivery = Delivery(source, sink, self._come_round)
         self._metrics = metrics
@@ -65,9 +66,13 @@ class Service:
 
     def run(self) -> Accounting:
         """Work until the source ends or `stop` is called; return the accounts."""
-        while not self._come_round() and self._step():
-            pass
-        self._delivery.close()
+        try:
+            while not self._come_round() and self._step():
+                pass
+            self._sink.close()
+        finally:
+            # Also after an error: only what was delivered is committed, and the group moves on.
+            self._source.close()
         self.accounting.check()
         return self.accounting
 

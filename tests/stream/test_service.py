@@ -103,6 +103,9 @@ def test_an_error_in_a_batch_commits_nothing(
     pipeline: Pipeline, all_messages: MessageBatch, metrics: Metrics
 ) -> None:
     source = MemorySource(all_messages.values)
+    sink = SlowSink(flushes=-1)
     with pytest.raises(DeliveryError):
-        Service(source, pipeline, SlowSink(flushes=-1), metrics).run()
+        Service(source, pipeline, sink, metrics).run()
     assert source.committed == 0
+    assert source.closed
+    assert not sink.closed
