@@ -1,4 +1,8 @@
-"""The command ``tinyt2``."""
+"""The command ``tinyt2``.
+
+Each command imports what it runs when it is called, so that ``--help`` is quick
+and serving never loads torch.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +18,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deploy import display, wiring
 from deploy.logs import configure_logs
 from deploy.settings import load_settings
-from models.bundle import DEPLOYED_MODEL
 from models.errors import AccountingError, DeliveryError, MissingExtraError, TinyT2Error
-from models.runtime import load_classifier
 
 __all__ = ["app", "main"]
 
@@ -68,6 +69,8 @@ def serve(config: Config = None) -> None:
 
     Example: `TINYT2__KAFKA__TOPICS='["ztf_20261123_programid1"]' tinyt2 serve`
     """
+    from deploy import wiring
+
     settings = load_settings(config)
     configure_logs(settings.log.level, settings.log.format)
     wiring.serve(settings)
@@ -88,6 +91,8 @@ def replay(
 
     Example: `tinyt2 replay night/ --out night.parquet`
     """
+    from deploy import display, wiring
+
     settings = load_settings(config)
     configure_logs("warning", settings.log.format)
     console = Console()
@@ -166,6 +171,10 @@ def model_show(
     ] = False,
 ) -> None:
     """Say what a model is: identity, classes, training data, figures, limits."""
+    from deploy import display
+    from models.bundle import DEPLOYED_MODEL
+    from models.runtime import load_classifier
+
     bundle = load_classifier(path or DEPLOYED_MODEL).bundle
     console = Console()
     if as_json:

@@ -1,0 +1,201 @@
+"""The settings of the service: a TOML file, overridden by environment variables.
+
+The only place that reads configuration. ``TINYT2__SECTION__KEY`` overrides the key
+of that section; a list is a JSON array or text separated by commas; an empty
+variable counts as not set. In the tables that are passed on to librdkafka an
+underscore of the variable stands for a dot: ``TINYT2__KAFKA__CLIENT__SASL_PASSWORD``
+is ``sasl.password``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic_core import PydanticKnownError
+
+from deploy.configuration import Layer, environment_layer, file_layer, validated
+
+__all__ = [
+    "BatchSettings",
+    "HttpSettings",
+    "InputSettings",
+    "KafkaSettings",
+    "LogSettings",
+    "ModelSettings",
+    "OutputSettings",
+    "SchemaSettings",
+    "Settings",
+    "load_settings",
+]
+
+REDACTED: Final = "***"
+_SECRET: Final = re.compile(r"passw|secret|token|key|pem|credential|oauthbearer|username|jaas")
+_URL_USER: Final = re.compile(r"(?<=://)[^/@]*@")
+_OWNED: Final = {
+    "bootstrap.servers": "[kafka] bootstrap_servers sets it",
+    "group.id": "[kafka] group_id sets it",
+    "enable.auto.commit": "the service commits what was delivered",
+    "enable.auto.offset.store": "the service commits what was delivered",
+}
+
+
+def _not_boolean(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticKnownError("int_type")
+    return value
+
+
+def _not_owned(properties: dict[str, str | int | float | bool]) -> dict[str, Any]:
+    for name in properties:
+        if name in _OWNED:
+            raise ValueError(f"{name} cannot be set here: {_OWNED[name]}")
+    return properties
+
+
+Integer = Annotated[int, BeforeValidator(_not_boolean)]
+Properties = Annotated[dict[str, str | int | float | bool], AfterValidator(_not_owned)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class KafkaSettings(_Section):
+    """The cluster, and what to read from it."""
+
+    bootstrap_servers: str = Field(
+        default="localhost:9092",
+        min_length=1,
+        description="Brokers to begin with: host:port,host:port.",
+    )
+    group_id: str = Field(
+        default="tinyt2", min_length=1, description="Consumer group of the service."
+    )
+    topics: list[str] = Field(
+        default=[], description="Topics to read; one that begins with ^ is a regular expression."
+    )
+    client: Properties = Field(
+        default={},
+        repr=False,
+        description="Properties of librdkafka for consumer and producer, passed on as they are.",
+    )
+    consumer: Properties = Field(
+        default={}, repr=False, description="The same for the consumer alone; wins over client."
+    )
+    producer: Properties = Field(
+        default={}, repr=False, description="The same for the producer alone; wins over client."
+    )
+
+
+class OutputSettings(_Section):
+    """Where answers go and in what form."""
+
+    topic: str = Field(
+        default="tinyt2-classifications", min_length=1, description="Topic of the classifications."
+    )
+    dead_letter_topic: str = Field(
+        default="tinyt2-dead-letters", min_length=1, description="Topic of the refused messages."
+    )
+    format: Literal["avro", "json", "elasticc"] = Field(
+        default="avro", description="Form of the classifications: avro, json or elasticc (v0.9.1)."
+    )
+
+
+class InputSettings(_Section):
+    """What is accepted."""
+
+    surveys: list[str] = Field(
+        default=["ztf", "lsst"], min_length=1, description="Surveys whose alerts are accepted."
+    )
+
+
+class SchemaSettings(_Section):
+    """Where the schemas of messages in Confluent framing come from."""
+
+    registry_url: str | None = Field(
+        default=None, repr=False, description="A Confluent schema registry."
+    )
+    folder: Path | None = Field(default=None, description="A folder with .avsc files.")
+
+
+class BatchSettings(_Section):
+    """How messages are grouped."""
+
+    max_messages: Integer = Field(default=512, gt=0, description="Messages in a batch at most.")
+    linger_ms: float = Field(
+        default=50, ge=0, description="Time to wait for a batch to fill, milliseconds at most."
+    )
+
+
+class ModelSettings(_Section):
+    """What classifies."""
+
+    path: Path | None = Field(
+        default=None,
+        description="A model.onnx with its card.json beside it; unset: the bundled one.",
+    )
+    threads: Integer = Field(default=1, gt=0, description="Threads of ONNX Runtime.")
+
+
+class HttpSettings(_Section):
+    """Where /metrics and /health are served."""
+
+    host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
+    port: Integer = Field(
+        default=8000, ge=0, le=65535, description="Port to listen on; 0: any free one."
+    )
+
+
+class LogSettings(_Section):
+    """What is logged."""
+
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is logged: debug, info, warning or error."
+    )
+    format: Literal["console", "json"] = Field(
+        default="console", description="Form of a line: console or json."
+    )
+
+
+class Settings(_Section):
+    """All settings of the service."""
+
+    kafka: KafkaSettings = KafkaSettings()
+    output: OutputSettings = OutputSettings()
+    input: InputSettings = InputSettings()
+    schemas: SchemaSettings = SchemaSettings()
+    batch: BatchSettings = BatchSettings()
+    model: ModelSettings = ModelSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+
+    def redacted(self) -> dict[str, dict[str, Any]]:
+        """Return the settings section by section without secrets, fit for a log."""
+        sections = self.model_dump(mode="json")
+        for name in ("client", "consumer", "producer"):
+            sections["kafka"][name] = {
+                key: REDACTED if _SECRET.search(key) else value
+                for key, value in sections["kafka"][name].items()
+            }
+        if self.schemas.registry_url is not None:
+            sections["schemas"]["registry_url"] = _URL_USER.sub(
+                f"{REDACTED}@", self.schemas.registry_url
+            )
+        return sections
+
+
+def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read the file, if one is named, and the environment, which wins.
+
+    Raises `ConfigurationError` for a file that cannot be read, an unknown key, and a
+    value of the wrong type or range; the message says where it stands.
+    """
+    layers: list[Layer] = [environment_layer(Settings, environ)]
+    if path is not None:
+        layers.append(file_layer(Settings, path))
+    return validated(Settings, layers)
