@@ -127,6 +127,9 @@ def _serve_process(bootstrap_servers: str, log: Path) -> Iterator[subprocess.Pop
         "TINYT2__KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
         "TINYT2__KAFKA__GROUP_ID": _GROUP,
         "TINYT2__KAFKA__TOPICS": json.dumps([_INPUT]),
+        # The embedded broker lets a group wait for its members' session timeout.
+        "TINYT2__KAFKA__CONSUMER__SESSION_TIMEOUT_MS": "6000",
+        "TINYT2__KAFKA__CONSUMER__HEARTBEAT_INTERVAL_MS": "500",
         "TINYT2__OUTPUT__TOPIC": _OUTPUT,
         "TINYT2__OUTPUT__DEAD_LETTER_TOPIC": _DEAD_LETTERS,
         "TINYT2__OUTPUT__FORMAT": "json",

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from models.bundle import Bundle
+from models.bundle import Bundle, Card
 from stream.accounting import Accounting
 
 __all__ = ["accounts_table", "classes_table", "model_notice", "show_model", "show_replay"]
 
+_MIN_WIDTH: Final = 30
+_FIGURES: Final = {"log_loss": "log-loss", "macro_f1": "macro-F1", "ece": "ECE"}
+
 
 def accounts_table(accounting: Accounting, title: str) -> Table:
     """Return messages and alerts per outcome and reason."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", min_width=_MIN_WIDTH)
     table.add_column("outcome")
     table.add_column("reason")
     table.add_column("count", justify="right")
@@ -38,7 +42,7 @@ def _add_reasons(table: Table, outcome: str, reasons: Mapping[str, int]) -> None
 
 def classes_table(accounting: Accounting) -> Table:
     """Return the classified alerts by most probable class."""
-    table = Table(title="Most probable class", title_justify="left")
+    table = Table(title="Most probable class", title_justify="left", min_width=_MIN_WIDTH)
     table.add_column("class")
     table.add_column("alerts", justify="right")
     for name, count in accounting.classes.most_common():
@@ -49,10 +53,8 @@ def classes_table(accounting: Accounting) -> Table:
 def model_notice(bundle: Bundle) -> str:
     """Return the model's identity and what its users must know."""
     manifest = bundle.manifest
-    return (
-        f"[bold]{manifest.name} {manifest.version}[/] ({bundle.sha256[:12]}), trained on "
-        f"{escape(manifest.training_data)}. {escape(manifest.notice)}"
-    )
+    said = manifest.notice or f"Trained on {manifest.training_data}."
+    return f"[bold]{manifest.name} {manifest.version}[/] ({bundle.sha256[:12]}). {escape(said)}"
 
 
 def show_replay(console: Console, accounting: Accounting, bundle: Bundle, seconds: float) -> None:
@@ -86,7 +88,34 @@ def show_model(console: Console, bundle: Bundle) -> None:
     for name, value in rows.items():
         table.add_row(name, value)
     console.print(table)
-    console.print_json(data=card.evaluation)
+    console.print(_evaluation_table(card))
     console.print(
         Panel(escape(manifest.notice), title="Notice", title_align="left", style="yellow")
     )
+
+
+def _evaluation_table(card: Card) -> Table:
+    """Return the figures with their 95 % intervals, one row per part and alert."""
+    table = Table(title="Evaluation (95 % intervals over objects)", title_justify="left")
+    table.add_column("objects of")
+    table.add_column("alert at")
+    table.add_column("n", justify="right")
+    for title in _FIGURES.values():
+        table.add_column(title, overflow="fold")
+    for part in ("test", "validation"):
+        answers = dict(card.evaluation.get(part, {}))
+        by_number = answers.pop("at_detection", {})
+        answers |= {f"detection {number}": entry for number, entry in by_number.items()}
+        for moment, entry in answers.items():
+            cells = [_interval(entry[name]) for name in _FIGURES]
+            table.add_row(part, moment.replace("_", " "), str(entry["objects"]), *cells)
+        table.add_section()
+    meaning = card.evaluation.get("meaning", {})
+    table.caption = "\n".join(f"{name}: {text}" for name, text in meaning.items())
+    return table
+
+
+def _interval(figure: Mapping[str, float | None]) -> str:
+    if figure["value"] is None:
+        return "-"
+    return f"{figure['value']:.3f} ({figure['low']:.3f}-{figure['high']:.3f})"
