@@ -1,0 +1,243 @@
+"""Write a trained network as a bundle: ``model.onnx`` and ``card.json``.
+
+The same weights give the same bytes: what the exporter adds for debugging
+(source paths, stack traces, names of the building process) is removed.
+
+Notation: B batch, L observations, C token channels, G object channels.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime as ort
+import torch
+
+from models.bundle import (
+    CARD_NAME,
+    INPUT_NAMES,
+    MANIFEST_KEY,
+    MAX_MANIFEST_BYTES,
+    OUTPUT_NAMES,
+    Card,
+    Golden,
+    Manifest,
+)
+from models.errors import BundleError
+from models.features import LENGTH_BUCKETS, OBJECT_CHANNELS, TOKEN_CHANNELS, model_inputs
+from models.runtime import golden_curves
+from models.tiny import Tiny
+
+__all__ = [
+    "MODEL_NAME",
+    "check_parity",
+    "golden_inputs",
+    "library_versions",
+    "replace",
+    "to_onnx",
+    "write",
+]
+
+MODEL_NAME: Final = "model.onnx"
+_OPSET: Final = 18
+_TOLERANCE: Final = 1e-5
+_BATCHES: Final = (1, 7)
+_LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "onnxscript", "scikit-learn", "torch")
+
+
+def to_onnx(model: Tiny) -> bytes:
+    """Export a network to ONNX with dynamic batch and length; deterministic bytes."""
+    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+    dynamic = {
+        "tokens": {0: batch, 1: length},
+        "mask": {0: batch, 1: length},
+        "objects": {0: batch},
+    }
+    example = _random_inputs(np.random.default_rng(0), 3, 16)
+    with _quiet():
+        program = torch.onnx.export(
+            model.eval(),
+            tuple(torch.from_numpy(x) for x in example),
+            dynamo=True,
+            opset_version=_OPSET,
+            input_names=list(INPUT_NAMES),
+            output_names=list(OUTPUT_NAMES),
+            dynamic_shapes=dynamic,
+            verbose=False,
+        )
+    if program is None:
+        raise BundleError("torch exported no ONNX program")
+    return _serialise(_strip(program.model_proto))
+
+
+def check_parity(model: Tiny, content: bytes) -> float:
+    """Return the largest difference of the ONNX file and torch, and raise above 1e-5.
+
+    Compared are both outputs at every length bucket for 1 and 7 random curves,
+    one of them without observations.
+    """
+    session = _session(content)
+    rng = np.random.default_rng(1)
+    worst = 0.0
+    for length in LENGTH_BUCKETS:
+        for batch in _BATCHES:
+            arrays = _random_inputs(rng, batch, length)
+            with torch.inference_mode():
+                expected = model.eval()(*(torch.from_numpy(x) for x in arrays))
+            got = session.run(OUTPUT_NAMES, dict(zip(INPUT_NAMES, arrays, strict=True)))
+            for want, have in zip(expected, got, strict=True):
+                worst = max(worst, float(np.abs(want.numpy() - have).max()))
+    # Written so that NaN fails too.
+    if not worst <= _TOLERANCE:
+        raise BundleError(f"the exported file differs from the network by {worst:.2g}", worst)
+    return worst
+
+
+def golden_inputs(content: bytes) -> list[Golden]:
+    """Return two made-up light curves with the answers of an exported model.
+
+    A ZTF transient that rises and falls, and an LSST one in its first days. They
+    follow formulas, not data: a bundle may be passed on freely.
+    """
+    return [_answer(_session(content), golden) for golden in (_ztf_curve(), _lsst_curve())]
+
+
+def write(content: bytes, manifest: Manifest, card: Card, folder: Path) -> Path:
+    """Put the manifest into an exported model and write it with its card into a folder.
+
+    Each file appears whole or not at all. ``card.model_sha256`` is set to the
+    sha256 of the file. Return the path of the model.
+    """
+    text = manifest.model_dump_json()
+    if len(text.encode()) > MAX_MANIFEST_BYTES:
+        raise BundleError(f"the manifest is larger than {MAX_MANIFEST_BYTES} bytes", len(text))
+    proto = onnx.load_from_string(content)
+    proto.metadata_props.add(key=MANIFEST_KEY, value=text)
+    complete = _serialise(proto)
+    card = card.model_copy(update={"model_sha256": hashlib.sha256(complete).hexdigest()})
+    folder.mkdir(parents=True, exist_ok=True)
+    replace(folder / MODEL_NAME, complete)
+    replace(folder / CARD_NAME, card.model_dump_json(indent=2).encode() + b"\n")
+    return folder / MODEL_NAME
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of the libraries that shape a model and its file."""
+    return {name: importlib.metadata.version(name) for name in _LIBRARIES}
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silence what torch 2.13 says about itself while it exports."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    # "torchvision is not installed": it is not needed.
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated", FutureWarning)
+            warnings.filterwarnings("ignore", ".*axis name: .* will not be used", UserWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _strip(proto: onnx.ModelProto) -> onnx.ModelProto:
+    proto.doc_string = ""
+    del proto.metadata_props[:]
+    graph = proto.graph
+    graph.name, graph.doc_string = "tinyt2", ""
+    del graph.value_info[:]
+    for item in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    for i, node in enumerate(graph.node):
+        node.name = f"n{i}"
+    return proto
+
+
+def _serialise(proto: onnx.ModelProto) -> bytes:
+    onnx.checker.check_model(proto)
+    content: bytes = proto.SerializeToString(deterministic=True)
+    return content
+
+
+def _session(content: bytes) -> ort.InferenceSession:
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _random_inputs(
+    rng: np.random.Generator, batch: int, length: int
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
+    tokens = rng.normal(size=(batch, length, len(TOKEN_CHANNELS))).astype(np.float32)
+    tokens[..., 0] = -np.sort(rng.uniform(0, 200, (batch, length)))[:, ::-1]
+    tokens[..., 1] = rng.uniform(-0.5, 0.5, (batch, length))
+    counts = rng.integers(1, length + 1, batch)
+    counts[1:2] = 0
+    mask = np.arange(length) < counts[:, None]
+    objects = rng.normal(size=(batch, len(OBJECT_CHANNELS))).astype(np.float32)
+    return np.where(mask[..., None], tokens, 0).astype(np.float32), mask, objects
+
+
+def _answer(session: ort.InferenceSession, golden: Golden) -> Golden:
+    inputs = model_inputs(*golden_curves(golden))[0]
+    feed = {name: getattr(inputs, name) for name in INPUT_NAMES}
+    probabilities, ood_score = session.run(OUTPUT_NAMES, feed)
+    return golden.model_copy(
+        update={"probabilities": probabilities[0].tolist(), "ood_score": float(ood_score[0])}
+    )
+
+
+def _ztf_curve() -> Golden:
+    # A limit, then g and r by turns: up for ten days, down slowly, as a supernova.
+    days = [-14.0, -9.0, -8.9, -5.0, -4.9, 0.0, 0.1, 6.0, 15.0, 15.1]
+    band = ["ztf:g", *["ztf:g", "ztf:r"] * 3, "ztf:r", "ztf:g", "ztf:r"]
+    fall = {"ztf:g": 14.0, "ztf:r": 24.0}
+    flux = [
+        60000.0 * float(np.exp(t / 5.0 if t < 0 else -t / fall[b]))
+        for t, b in zip(days, band, strict=True)
+    ]
+    flux[0] = 0.0
+    return _golden(60000.0, days, band, flux, [False] + [True] * 9)
+
+
+def _lsst_curve() -> Golden:
+    # Two faint forced fluxes, then a rise that turns redder.
+    days = [-20.0, -19.96, -3.0, -2.96, 0.0, 0.02, 2.0, 2.04]
+    band = ["lsst:r", "lsst:i", "lsst:g", "lsst:r", "lsst:g", "lsst:i", "lsst:r", "lsst:z"]
+    flux = [-150.0, 90.0, 2100.0, 2600.0, 3900.0, 3300.0, 5200.0, 4100.0]
+    return _golden(60500.0, days, band, flux, [False, False] + [True] * 6)
+
+
+def _golden(
+    mjd: float, days: list[float], band: list[str], flux: list[float], detected: list[bool]
+) -> Golden:
+    return Golden(
+        trigger_mjd=mjd + days[-1],
+        mjd=[mjd + t for t in days],
+        band=band,
+        flux=[round(f, 1) for f in flux],
+        flux_err=[round(0.05 * max(flux), 1)] * len(days),
+        detected=detected,
+        probabilities=[],
+        ood_score=0.0,
+    )
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(content)
+    temporary.replace(path)
