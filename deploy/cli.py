@@ -105,13 +105,19 @@ def replay(
         console=Console(stderr=True),
     )
     task = progress.add_task("", total=None)
-    started = time.perf_counter()
+    started = 0.0
+
+    def start(total: int) -> None:
+        nonlocal started
+        started = time.perf_counter()
+        progress.update(task, total=total)
+
     with progress:
         accounting, classifier = wiring.replay(
             settings,
             paths,
             out,
-            on_start=lambda total: progress.update(task, total=total),
+            on_start=start,
             on_batch=lambda outcomes: progress.advance(task, len(outcomes.messages)),
         )
     seconds = time.perf_counter() - started
