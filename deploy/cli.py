@@ -87,7 +87,7 @@ def replay(
     """Classify archived alerts into one file. Needs no Kafka.
 
     Every alert is a row, and so is every file that was refused, with the reason
-    and its bytes.
+    and its bytes. Until it is complete, the output is called NAME.partial.
 
     Example: `tinyt2 replay night/ --out night.parquet`
     """
@@ -122,7 +122,7 @@ def replay(
         )
     seconds = time.perf_counter() - started
     display.show_replay(console, accounting, classifier.bundle, seconds)
-    console.print(f"written to {out}")
+    console.print(f"written to {escape(str(out))}")
 
 
 @app.command()

@@ -15,24 +15,24 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any, Final
 
 import numpy as np
 from confluent_kafka import Consumer, TopicPartition
-from rich.console import Console, Group
+from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
 
 from deploy import display, wiring
 from deploy.broker import EmbeddedBroker
+from deploy.configuration import PREFIX
 from deploy.settings import Settings
+from deploy.viewer import Viewer
 from deploy.visits import VISIT_S, PacedProducer, visit_releases
 from models.errors import TinyT2Error
 from models.runtime import load_classifier
@@ -53,77 +53,78 @@ _GROUP: Final = "tinyt2-demo"
 _PARTITIONS: Final = 2
 _START_S: Final = 60.0
 _DRAIN_S: Final = 60.0
-_LATEST: Final = 8
 
 
-@dataclass(slots=True)
-class _Seen:
-    """What the classifications topic has said so far."""
+@dataclass(frozen=True, slots=True)
+class _Alerts:
+    """The messages that are played, and how many alerts each holds."""
 
-    alerts: int = 0
-    latency_s: list[float] = field(default_factory=list)
-    arrivals: deque[float] = field(default_factory=deque)
-    latest: deque[dict[str, Any]] = field(default_factory=lambda: deque(maxlen=_LATEST))
+    values: list[bytes]
+    alerts_in: list[int]
 
-    def add(self, record: dict[str, Any], alert_ms: int, publish_ms: int) -> None:
-        self.alerts += 1
-        self.latency_s.append((publish_ms - alert_ms) / 1000)
-        self.arrivals.append(time.monotonic())
-        self.latest.appendleft(record)
-
-    def rate(self, window_s: float = 5.0) -> float:
-        """Return alerts per second over the last few seconds."""
-        now = time.monotonic()
-        while self.arrivals and self.arrivals[0] < now - window_s:
-            self.arrivals.popleft()
-        return len(self.arrivals) / window_s
+    def sent(self, times: list[int]) -> int:
+        """Return how many alerts were sent when each message went out so many times."""
+        return sum(n * k for n, k in zip(times, self.alerts_in, strict=True))
 
 
 def run_demo(console: Console, seconds: float, alerts_per_visit: int) -> bool:
     """Run the demonstration; True if every message and alert was accounted for."""
-    values = [
-        path.read_bytes()
-        for path in alert_files(SAMPLE_ALERTS / survey for survey in ("lsst", "ztf"))
-    ]
-    alerts_in = _alerts_in(values)
-    classifier = load_classifier()
+    _end_children_with_us()
+    alerts = _sample_alerts()
+    bundle = load_classifier().bundle
     console.print(
-        f"{len(values)} real messages with {sum(alerts_in)} ZTF and LSST alerts, played round and "
-        f"round for {seconds:g} s; {alerts_per_visit:,} messages per visit of {VISIT_S:g} s."
+        f"{len(alerts.values)} real messages with {sum(alerts.alerts_in)} ZTF and LSST alerts, "
+        f"played round and round for {seconds:g} s; {alerts_per_visit:,} messages per visit of "
+        f"{VISIT_S:g} s."
     )
     with tempfile.TemporaryDirectory(prefix="tinyt2-demo-") as folder, EmbeddedBroker() as broker:
         broker.create_topics([_INPUT, _OUTPUT, _DEAD_LETTERS], _PARTITIONS)
-        options = KafkaOptions(broker.bootstrap_servers, _GROUP)
+        servers = broker.bootstrap_servers
         log = Path(folder) / "serve.log"
-        with _serve_process(broker.bootstrap_servers, log) as service:
+        viewer = Viewer(KafkaOptions(servers, f"{_GROUP}-view"), _OUTPUT, _PARTITIONS)
+        releases = visit_releases(seconds, alerts_per_visit)
+        producer = PacedProducer(KafkaOptions(servers), _INPUT, alerts.values, releases)
+        with _serve_process(servers, log) as service:
             _wait_until_ready(console, service, log)
-            releases = visit_releases(seconds, alerts_per_visit)
-            producer = PacedProducer(options, _INPUT, values, releases)
             producer.start()
-            seen = _watch(console, options, producer, alerts_in, service)
-            service.send_signal(signal.SIGTERM)
-            service.wait(timeout=_DRAIN_S)
-        accounts = _final_accounts(log)
-        committed = _committed(options)
+            _watch(console, viewer, producer, alerts, service)
+            accounts = _stop(service, log)
+        viewer.drain()
+        viewer.close()
+        committed = _committed(servers)
     console.print(display.accounts_table(accounts, "Demo"))
     console.print(display.classes_table(accounts))
-    console.print(_latency_line(seen))
-    console.print(Panel(display.model_notice(classifier.bundle), title="Model", title_align="left"))
-    return _closes(console, producer, alerts_in, seen, accounts, committed)
+    console.print(viewer.latency())
+    console.print(Panel(display.model_notice(bundle), title="Model", title_align="left"))
+    return _closes(console, producer, alerts, viewer, accounts, committed)
 
 
-def _alerts_in(values: list[bytes]) -> list[int]:
-    """Return how many alerts each message holds."""
+def _end_children_with_us() -> None:
+    """Let SIGTERM and SIGHUP unwind the stack, so that no process stays behind."""
+
+    def leave(signum: int, frame: FrameType | None) -> None:
+        sys.exit(128 + signum)
+
+    signal.signal(signal.SIGTERM, leave)
+    signal.signal(signal.SIGHUP, leave)
+
+
+def _sample_alerts() -> _Alerts:
+    # Each survey's folder is a link in a checkout, and links inside folders are not followed.
+    files = alert_files(SAMPLE_ALERTS / survey for survey in ("lsst", "ztf"))
+    values = [path.read_bytes() for path in files]
     batch = wiring.open_decoder(Settings()).decode(message_batch(values))
     if len(batch.refused):
         raise TinyT2Error(f"a bundled alert cannot be decoded: {batch.refused.error[0]}")
-    return [int(n) for n in np.bincount(batch.message, minlength=len(values))]
+    return _Alerts(values, [int(n) for n in np.bincount(batch.message, minlength=len(values))])
 
 
 @contextmanager
 def _serve_process(bootstrap_servers: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    # The user's own settings are for the user's own service.
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
     environment = {
-        **os.environ,
+        **inherited,
         "TINYT2__KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
         "TINYT2__KAFKA__GROUP_ID": _GROUP,
         "TINYT2__KAFKA__TOPICS": json.dumps([_INPUT]),
@@ -136,7 +137,8 @@ def _serve_process(bootstrap_servers: str, log: Path) -> Iterator[subprocess.Pop
         "TINYT2__HTTP__PORT": "0",
         "TINYT2__LOG__FORMAT": "json",
     }
-    command = [sys.executable, "-m", "deploy.cli", "serve"]
+    # -P: a module in the working directory must not take the place of ours.
+    command = [sys.executable, "-P", "-m", "deploy.cli", "serve"]
     with log.open("wb") as stream:
         process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
     try:
@@ -156,7 +158,7 @@ def _wait_until_ready(console: Console, service: subprocess.Popen[bytes], log: P
                 console.print(f"serving: metrics at {started['http']}/metrics")
                 return
             time.sleep(0.1)
-    raise TinyT2Error(f"'tinyt2 serve' did not get ready; its log:\n{log.read_text()[-2000:]}")
+    raise TinyT2Error(f"'tinyt2 serve' did not get ready; its log:\n{_tail(log)}")
 
 
 def _ready(url: str) -> bool:
@@ -167,6 +169,38 @@ def _ready(url: str) -> bool:
         return False
 
 
+def _watch(
+    console: Console,
+    viewer: Viewer,
+    producer: PacedProducer,
+    alerts: _Alerts,
+    service: subprocess.Popen[bytes],
+) -> None:
+    """Show the classifications until every alert that was sent has come out."""
+    deadline: float | None = None
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        while deadline is None or time.monotonic() < deadline:
+            viewer.poll()
+            live.update(viewer.render())
+            if not producer.is_alive():
+                deadline = deadline or time.monotonic() + _DRAIN_S
+                if viewer.alerts >= alerts.sent(producer.sent) or service.poll() is not None:
+                    return
+
+
+def _stop(service: subprocess.Popen[bytes], log: Path) -> Accounting:
+    """End the service as an operator would; return the accounts that it logs."""
+    service.send_signal(signal.SIGTERM)
+    try:
+        service.wait(timeout=_DRAIN_S)
+    except subprocess.TimeoutExpired:
+        raise TinyT2Error(f"'tinyt2 serve' does not stop; its log:\n{_tail(log)}") from None
+    entry = _log_line(log, "stopped")
+    if entry is None:
+        raise TinyT2Error(f"'tinyt2 serve' did not stop well; its log:\n{_tail(log)}")
+    return Accounting.from_log(entry)
+
+
 def _log_line(log: Path, event: str) -> dict[str, Any] | None:
     for line in log.read_text().splitlines():
         if f'"event": "{event}"' in line:
@@ -175,79 +209,13 @@ def _log_line(log: Path, event: str) -> dict[str, Any] | None:
     return None
 
 
-def _watch(
-    console: Console,
-    options: KafkaOptions,
-    producer: PacedProducer,
-    alerts_in: list[int],
-    service: subprocess.Popen[bytes],
-) -> _Seen:
-    """Show the classifications topic until every alert that was sent has come out."""
-    seen = _Seen()
-    consumer = Consumer(
-        consumer_config(KafkaOptions(options.bootstrap_servers, f"{options.group_id}-view"))
-    )
-    consumer.assign([TopicPartition(_OUTPUT, p, 0) for p in range(_PARTITIONS)])
-    deadline: float | None = None
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        while deadline is None or time.monotonic() < deadline:
-            for message in consumer.consume(500, 0.2):
-                if message.error() is None:
-                    _add(seen, json.loads(message.value() or b"{}"))
-            live.update(_view(seen, producer))
-            if not producer.is_alive():
-                deadline = deadline or time.monotonic() + _DRAIN_S
-                if seen.alerts >= _expected(producer, alerts_in) or service.poll() is not None:
-                    break
-    consumer.close()
-    return seen
+def _tail(log: Path) -> str:
+    return log.read_text()[-2000:]
 
 
-def _add(seen: _Seen, record: dict[str, Any]) -> None:
-    times = np.array([record["alert_time"][:-6], record["publish_time"][:-6]], "datetime64[ms]")
-    alert_ms, publish_ms = times.astype(np.int64).tolist()
-    seen.add(record, alert_ms, publish_ms)
-
-
-def _expected(producer: PacedProducer, alerts_in: list[int]) -> int:
-    return sum(n * k for n, k in zip(producer.sent, alerts_in, strict=True))
-
-
-def _view(seen: _Seen, producer: PacedProducer) -> Group:
-    table = Table(title="Latest classifications", title_justify="left")
-    for name in ("survey", "object", "observations", "outcome", "most probable"):
-        table.add_column(name)
-    for record in seen.latest:
-        answer = record["probabilities"] or {}
-        best = max(answer, key=answer.__getitem__, default="")
-        table.add_row(
-            record["survey"],
-            escape(record["object_id"]),
-            str(record["n_observations"]),
-            record["reason"] or record["outcome"],
-            f"{best} {answer[best]:.2f}" if best else "",
-        )
-    flow = f"messages sent {sum(producer.sent):,}   alerts out {seen.alerts:,}"
-    return Group(f"{flow}   {seen.rate():,.0f} alerts/s", _latency_line(seen), table)
-
-
-def _latency_line(seen: _Seen) -> str:
-    if not seen.latency_s:
-        return "waiting for the first alert"
-    p50, p95, p99 = np.percentile(seen.latency_s, [50, 95, 99])
-    return f"end-to-end latency: median {p50:.3f} s, 95 % {p95:.3f} s, 99 % {p99:.3f} s"
-
-
-def _final_accounts(log: Path) -> Accounting:
-    entry = _log_line(log, "stopped")
-    if entry is None:
-        raise TinyT2Error(f"'tinyt2 serve' did not stop well; its log:\n{log.read_text()[-2000:]}")
-    return Accounting.from_log(entry)
-
-
-def _committed(options: KafkaOptions) -> int:
+def _committed(bootstrap_servers: str) -> int:
     """Return how many messages the service's group has committed."""
-    consumer = Consumer(consumer_config(options))
+    consumer = Consumer(consumer_config(KafkaOptions(bootstrap_servers, _GROUP)))
     partitions = [TopicPartition(_INPUT, p) for p in range(_PARTITIONS)]
     offsets = [p.offset for p in consumer.committed(partitions, timeout=10)]
     consumer.close()
@@ -257,13 +225,13 @@ def _committed(options: KafkaOptions) -> int:
 def _closes(
     console: Console,
     producer: PacedProducer,
-    alerts_in: list[int],
-    seen: _Seen,
+    alerts: _Alerts,
+    viewer: Viewer,
     accounts: Accounting,
     committed: int,
 ) -> bool:
     """Compare what went in with what came out, and say so."""
-    sent, expected = sum(producer.sent), _expected(producer, alerts_in)
+    sent = sum(producer.sent)
     checks = {
         "messages sent = consumed": (sent, accounts.messages_consumed),
         "messages consumed = decoded + dead letters": (
@@ -271,12 +239,12 @@ def _closes(
             accounts.messages_decoded + accounts.dead_letters.total(),
         ),
         "messages consumed = offsets committed": (accounts.messages_consumed, committed),
-        "alerts sent = decoded": (expected, accounts.alerts_decoded),
+        "alerts sent = decoded": (alerts.sent(producer.sent), accounts.alerts_decoded),
         "alerts decoded = classified + not classified": (
             accounts.alerts_decoded,
             accounts.alerts_classified + accounts.not_classified.total(),
         ),
-        "alerts decoded = records on the output topic": (accounts.alerts_decoded, seen.alerts),
+        "alerts decoded = records on the output topic": (accounts.alerts_decoded, viewer.alerts),
     }
     for name, (left, right) in checks.items():
         mark = "[green]ok[/]" if left == right else "[bold red]NO[/]"

@@ -54,7 +54,8 @@ def model_notice(bundle: Bundle) -> str:
     """Return the model's identity and what its users must know."""
     manifest = bundle.manifest
     said = manifest.notice or f"Trained on {manifest.training_data}."
-    return f"[bold]{manifest.name} {manifest.version}[/] ({bundle.sha256[:12]}). {escape(said)}"
+    name = escape(f"{manifest.name} {manifest.version}")
+    return f"[bold]{name}[/] ({bundle.sha256[:12]}). {escape(said)}"
 
 
 def show_replay(console: Console, accounting: Accounting, bundle: Bundle, seconds: float) -> None:

@@ -93,7 +93,11 @@ class HttpServer:
         self._socket = _listen(self._host, self._port)
         self._thread.start()
         deadline = time.monotonic() + _START_S
-        while not self._server.started and time.monotonic() < deadline:
+        while not self._server.started:
+            if time.monotonic() > deadline:
+                raise ConfigurationError(
+                    f"the HTTP server did not start within {_START_S:g} s", self.port
+                )
             time.sleep(0.005)
 
     def stop(self) -> None:

@@ -73,15 +73,14 @@ def serve(settings: Settings) -> Accounting:
         metrics.registry,
         live=service.live,
         ready=lambda: {
-            "model": True,
             "partitions": source.assigned,
             "output": service.delivering(),
         },
     )
     _stop_on_signals(service)
     http.start()
-    _log_start(settings, classifier, http.port)
     try:
+        _log_start(settings, classifier, http.port)
         accounting = service.run()
     finally:
         http.stop()
@@ -100,7 +99,7 @@ def replay(
 
     ``on_start`` is given the number of files, ``on_batch`` every batch that is done.
     """
-    metrics = Metrics()
+    metrics = Metrics(topic="archive")
     classifier = open_classifier(settings)
     pipeline = Pipeline(open_decoder(settings), classifier, metrics)
     source = ArchiveSource(paths)
@@ -142,9 +141,6 @@ def _log_start(settings: Settings, classifier: OnnxClassifier, port: int) -> Non
         model=f"{bundle.manifest.name} {bundle.manifest.version}",
         model_sha256=bundle.sha256,
         model_notice=bundle.manifest.notice,
-        bootstrap_servers=settings.kafka.bootstrap_servers,
-        topics=settings.kafka.topics,
-        output=settings.output.topic,
-        dead_letters=settings.output.dead_letter_topic,
+        settings=settings.redacted(),
         http=f"http://{settings.http.host}:{port}",
     )

@@ -14,6 +14,8 @@ _MAX_MESSAGE_BYTES: Final = 64 * 2**20
 _PREFETCH_KBYTES: Final = 65536
 _STATISTICS_MS: Final = 1000
 _AUTO_COMMIT_MS: Final = 1000
+_NEW_TOPIC_MS: Final = 30_000
+"""How soon a pattern finds the topic of a new night."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +42,7 @@ def admin_config(options: KafkaOptions) -> dict[str, Any]:
 def consumer_config(
     options: KafkaOptions, on_statistics: Callable[[str], None] | None = None
 ) -> dict[str, Any]:
-    """Return the configuration of the input: offsets are stored by us, committed by the library."""
+    """Return the configuration of the input: only offsets that we stored are ever committed."""
     config: dict[str, Any] = {
         **admin_config(options),
         "group.id": options.group_id,
@@ -51,6 +53,7 @@ def consumer_config(
         "fetch.wait.max.ms": 10,
         "fetch.message.max.bytes": 8 * 2**20,
         "queued.max.messages.kbytes": _PREFETCH_KBYTES,
+        "topic.metadata.refresh.interval.ms": _NEW_TOPIC_MS,
         "partition.assignment.strategy": "cooperative-sticky",
         **options.consumer,
     }

@@ -21,7 +21,7 @@ from prometheus_client import (
 
 from models.bundle import Bundle
 from stream.alerts import MessageBatch
-from stream.output.outcomes import Outcomes
+from stream.output.outcomes import Outcomes, is_date
 
 __all__ = ["Metrics"]
 
@@ -35,9 +35,14 @@ _SIZE_BUCKETS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096)
 
 
 class Metrics:
-    """The metrics of one service, in a registry of its own."""
+    """The metrics of one service, in a registry of its own.
 
-    def __init__(self) -> None:
+    ``topic`` replaces the topics of messages in labels: those of an archive are
+    its files, and a label for each would grow without bound.
+    """
+
+    def __init__(self, topic: str | None = None) -> None:
+        self._topic = topic
         registry = CollectorRegistry()
         for collector in (PROCESS_COLLECTOR, PLATFORM_COLLECTOR, GC_COLLECTOR):
             registry.register(collector)
@@ -50,6 +55,11 @@ class Metrics:
     def _define_flow(self, registry: CollectorRegistry) -> None:
         self.messages_consumed = Counter(
             "tinyt2_messages_consumed", "Messages read.", ["topic"], registry=registry
+        )
+        self.messages_decoded = Counter(
+            "tinyt2_messages_decoded",
+            "Messages whose alerts all have an outcome.",
+            registry=registry,
         )
         self.alerts_consumed = Counter(
             "tinyt2_alerts_consumed",
@@ -92,7 +102,7 @@ class Metrics:
         )
         self.end_to_end_latency = Histogram(
             "tinyt2_end_to_end_latency_seconds",
-            "From append to the input topic until our outcome is complete.",
+            "From append to the input topic until our record was acknowledged.",
             ["survey"],
             buckets=_LATENCY_BUCKETS,
             registry=registry,
@@ -101,7 +111,7 @@ class Metrics:
     def _define_kafka(self, registry: CollectorRegistry) -> None:
         self.consumer_lag_messages = Gauge(
             "tinyt2_consumer_lag_messages",
-            "Messages in a partition that are not yet read.",
+            "Messages in a partition whose outcomes are not yet delivered.",
             ["topic", "partition"],
             registry=registry,
         )
@@ -173,15 +183,16 @@ class Metrics:
 
     def consumed(self, messages: MessageBatch, wait_s: float) -> None:
         """Count a batch that was read."""
-        for topic, count in Tally(messages.topic).items():
+        for topic, count in Tally(self._labels(messages.topic)).items():
             self.messages_consumed.labels(topic).inc(count)
         self.batch_size.observe(len(messages))
         self.batch_wait.observe(wait_s)
 
-    def delivered(self, outcomes: Outcomes) -> None:
-        """Count a batch whose outcomes were delivered."""
+    def delivered(self, outcomes: Outcomes, now_ms: int) -> None:
+        """Count a batch whose outcomes had been delivered at a time, Unix ms."""
         alerts, messages = outcomes.alerts, outcomes.messages
-        topics = [messages.topic[i] for i in alerts.message]
+        self.messages_decoded.inc(len(messages) - outcomes.n_refused)
+        topics = self._labels([messages.topic[i] for i in alerts.message])
         for (survey, topic), count in Tally(zip(alerts.survey, topics, strict=True)).items():
             self.alerts_consumed.labels(survey, topic).inc(count)
         for (survey, reason), count in Tally(
@@ -192,16 +203,18 @@ class Metrics:
         for refused, count in Tally(alerts.refused.reason).items():
             self.dead_letters.labels(str(refused)).inc(count)
         self.published.inc(len(alerts))
-        self._latency(outcomes)
+        self._latency(outcomes, now_ms)
         self._answers(outcomes)
 
-    def _latency(self, outcomes: Outcomes) -> None:
+    def _labels(self, topics: list[str]) -> list[str]:
+        return topics if self._topic is None else [self._topic] * len(topics)
+
+    def _latency(self, outcomes: Outcomes, now_ms: int) -> None:
         appended = outcomes.messages.timestamp_ms[outcomes.alerts.message]
-        latency = (outcomes.publish_ms - appended) / 1000
-        for survey, seconds, ms in zip(
-            outcomes.alerts.survey, latency.tolist(), appended.tolist(), strict=True
-        ):
-            if ms >= 0:
+        known = is_date(appended).tolist()
+        latency = ((now_ms - appended) / 1000).tolist()
+        for survey, seconds, usable in zip(outcomes.alerts.survey, latency, known, strict=True):
+            if usable:
                 self.end_to_end_latency.labels(survey).observe(seconds)
 
     def _answers(self, outcomes: Outcomes) -> None:

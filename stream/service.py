@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream.accounting import Accounting
+from stream.clock import Clock, system_clock
 from stream.delivery import Delivery
 from stream.metrics import Metrics
 from stream.output.outcomes import Outcomes
@@ -40,6 +41,7 @@ class Service:
         metrics: Metrics,
         limits: BatchLimits | None = None,
         on_batch: Callable[[Outcomes], None] = lambda outcomes: None,
+        clock: Clock = system_clock,
     ) -> None:
         self.accounting = Accounting()
         self._stop = threading.Event()
@@ -50,6 +52,7 @@ class Service:
         self._metrics = metrics
         self._limits = limits or BatchLimits()
         self._on_batch = on_batch
+        self._clock = clock
         self._heartbeat = time.monotonic()
 
     def stop(self) -> None:
@@ -96,7 +99,7 @@ class Service:
         with self._metrics.stage("deliver"):
             self._delivery.deliver(outcomes)
         self.accounting.delivered(outcomes)
-        self._metrics.delivered(outcomes)
+        self._metrics.delivered(outcomes, self._clock())
         self._metrics.in_flight.set(self.accounting.messages_in_flight)
         self._on_batch(outcomes)
         return True

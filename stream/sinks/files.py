@@ -35,6 +35,8 @@ class FileSink:
     def __init__(self, path: Path, open_writer: Callable[[Path], _TableWriter]) -> None:
         self._path = path
         self._partial = path.with_name(path.name + ".partial")
+        if path.is_dir():
+            raise ConfigurationError(f"{path} is a folder: name a file", path)
         try:
             self._writer = open_writer(self._partial)
         except OSError as error:

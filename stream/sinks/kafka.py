@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
-from typing import Any
 
+import structlog
 from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from models.errors import ConfigurationError, DeliveryError
+from stream.alerts import MessageBatch
 from stream.librdkafka import KafkaOptions, producer_config
 from stream.output.encoders import Encoder
 from stream.output.outcomes import Outcomes
 
 __all__ = ["KafkaSink"]
 
-_QUEUE_FULL_WAIT_S = 0.1
+log = structlog.get_logger()
 
 
 class KafkaSink:
@@ -28,11 +32,9 @@ class KafkaSink:
         self._dead_letter_topic = dead_letter_topic
         self._encode = encode
         self._servers = options.bootstrap_servers
+        self._pending: deque[_Record] = deque()
         self._failure: KafkaError | None = None
-        config = producer_config(options) | {
-            "on_delivery": self._on_delivery,
-            "delivery.report.only.error": True,
-        }
+        config = producer_config(options) | {"delivery.report.only.error": True}
         try:
             self._producer = Producer(config, logger=logging.getLogger("librdkafka"))
         except (KafkaException, ValueError) as error:
@@ -57,31 +59,32 @@ class KafkaSink:
                 )
 
     def write(self, outcomes: Outcomes) -> None:
-        """Hand all records of a batch to the producer."""
+        """Queue all records of a batch; `flush` hands over what the producer cannot take yet."""
         keys = outcomes.alerts.object_id.to_pylist()
         for key, value in zip(keys, self._encode(outcomes), strict=True):
-            self._produce(self._topic, key.encode() or None, value)
+            self._pending.append(_Record(self._topic, key.encode() or None, value))
         refused = outcomes.alerts.refused
         for row, reason, error in zip(refused.message, refused.reason, refused.error, strict=True):
-            self._dead_letter(outcomes, row, reason, error)
+            self._pending.append(self._dead_letter(outcomes.messages, row, reason, error))
+        self._hand_over()
 
     def flush(self, wait_s: float) -> bool:
         """Wait at most ``wait_s``; True when the brokers acknowledged everything."""
-        outstanding = self._producer.flush(wait_s)
+        self._producer.flush(wait_s)
+        self._hand_over()
         if self._failure is not None:
             raise DeliveryError(
                 f"Kafka refused a record for good: {self._failure.str()}. Nothing of its batch was "
                 "committed",
                 self._failure,
             )
-        return outstanding == 0
+        return not self._pending and len(self._producer) == 0
 
     def close(self) -> None:
         """Do nothing: everything was flushed."""
 
-    def _dead_letter(self, outcomes: Outcomes, row: int, reason: str, error: str) -> None:
-        """Produce a message's bytes untouched, with what is known of it in headers."""
-        messages = outcomes.messages
+    def _dead_letter(self, messages: MessageBatch, row: int, reason: str, error: str) -> _Record:
+        """Return a message's bytes untouched, with what is known of it in headers."""
         headers = {
             "reason": reason,
             "error": error,
@@ -91,30 +94,58 @@ class KafkaSink:
             "source_timestamp_ms": messages.timestamp_ms[row],
             "tinyt2_version": version("tinyt2"),
         }
-        self._produce(
+        return _Record(
             self._dead_letter_topic,
             messages.keys[row],
             messages.values[row],
             [(name, str(value).encode()) for name, value in headers.items()],
         )
 
-    def _produce(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes,
-        headers: list[tuple[str, str | bytes | None]] | None = None,
-    ) -> None:
-        while True:
+    def _hand_over(self) -> None:
+        """Give the producer as many pending records as its queue takes."""
+        while self._pending:
+            record = self._pending[0]
             try:
-                self._producer.produce(topic, value=value, key=key, headers=headers or [])
+                self._producer.produce(
+                    record.topic,
+                    value=record.value,
+                    key=record.key,
+                    headers=record.headers,
+                    on_delivery=partial(self._on_delivery, record),
+                )
             except BufferError:
-                self._producer.poll(_QUEUE_FULL_WAIT_S)
-            except KafkaException as error:
-                raise DeliveryError(f"cannot produce to {topic}: {error}", topic) from error
-            else:
                 return
+            except KafkaException as error:
+                self._on_delivery(record, error.args[0])
+            self._pending.popleft()
 
-    def _on_delivery(self, error: KafkaError | None, message: Message | Any) -> None:
-        if error is not None:
+    def _on_delivery(
+        self, record: _Record, error: KafkaError | None, message: Message | None = None
+    ) -> None:
+        if error is None:
+            return
+        shorter = record.without_payload()
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and shorter is not None:
+            log.warning("dead letter is too large for its topic: sent without its bytes")
+            self._pending.append(shorter)
+        else:
             self._failure = error
+
+
+@dataclass(frozen=True, slots=True)
+class _Record:
+    topic: str
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, str | bytes | None]] = field(default_factory=list)
+    """Only dead letters have headers."""
+
+    def without_payload(self) -> _Record | None:
+        """Return a dead letter that only says where its bytes are; None for anything else.
+
+        A message that no topic takes must not stop the stream for ever.
+        """
+        if not self.headers or not self.value:
+            return None
+        omitted = ("payload_omitted_bytes", str(len(self.value)).encode())
+        return _Record(self.topic, self.key, b"", [*self.headers, omitted])

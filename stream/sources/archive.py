@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
@@ -59,7 +60,7 @@ class ArchiveSource:
         return MessageBatch(
             values=values,
             keys=[None] * n,
-            topic=[str(path) for path in self._files[self._next - n : self._next]],
+            topic=[_name(path) for path in self._files[self._next - n : self._next]],
             partition=np.zeros(n, np.int32),
             offset=np.zeros(n, np.int64),
             timestamp_ms=np.full(n, -1, np.int64),
@@ -74,6 +75,11 @@ class ArchiveSource:
 
     def close(self) -> None:
         """Do nothing: no file stays open."""
+
+
+def _name(path: Path) -> str:
+    """Return a path as text that every output format can hold."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _read(path: Path) -> bytes:

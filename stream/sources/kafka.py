@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
-import time
-from contextlib import suppress
-from typing import Any
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any, Final
 
 import numpy as np
 import structlog
@@ -22,6 +23,8 @@ __all__ = ["KafkaSource"]
 
 log = structlog.get_logger()
 
+_LEAVE_S: Final = 10.0
+
 
 class KafkaSource:
     """A source over topics (``^`` starts a pattern). Offsets are committed after delivery only."""
@@ -35,6 +38,8 @@ class KafkaSource:
     ) -> None:
         self._metrics = metrics
         self._clock = clock
+        self._topics = topics
+        self._joined = False
         self._paused = False
         self.assigned = False
         """True while this member has partitions."""
@@ -44,12 +49,14 @@ class KafkaSource:
             self._consumer = Consumer(config, logger=logging.getLogger("librdkafka"))
         except (KafkaException, ValueError) as error:
             raise ConfigurationError(f"Kafka refuses the configuration: {error}") from error
-        self._consumer.subscribe(
-            topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost
-        )
 
     def poll(self, max_messages: int, wait_s: float) -> MessageBatch | None:
-        """Return up to ``max_messages`` that came within ``wait_s`` seconds; never None."""
+        """Return up to ``max_messages`` that came within ``wait_s`` seconds; never None.
+
+        The first call joins the group.
+        """
+        if not self._joined:
+            self._join()
         if self._paused:
             self._resume()
         received = self._consumer.consume(max_messages, wait_s)
@@ -79,10 +86,15 @@ class KafkaSource:
         for message in self._consumer.consume(1, 0.0):
             # It slipped in before the pause and has no place in this batch: read it again.
             if self._is_data(message):
-                self._consumer.seek(_origin(message))
+                with _lost_partition("seek"):
+                    self._consumer.seek(_origin(message))
 
     def commit(self, messages: MessageBatch) -> None:
-        """Store the offsets behind these messages; the library commits them within a second."""
+        """Commit the offsets behind these messages.
+
+        If the group's coordinator does not answer, they stay stored and go with
+        the next commit.
+        """
         assigned = {(p.topic, p.partition) for p in self._consumer.assignment()}
         end: dict[tuple[str, int], int] = {}
         for topic, partition, offset in zip(
@@ -92,12 +104,36 @@ class KafkaSource:
         # A partition that was taken away meanwhile is read again by its new owner.
         offsets = [TopicPartition(*key, offset) for key, offset in end.items() if key in assigned]
         if offsets:
-            self._consumer.store_offsets(offsets=offsets)
+            with _lost_partition("store offsets"):
+                self._consumer.store_offsets(offsets=offsets)
+            self._commit_stored()
 
     def close(self) -> None:
-        """Commit what is stored and leave the group."""
+        """Commit what is stored and leave the group, unless no broker answers in time."""
+        # The library waits for brokers without a bound of its own.
+        leaving = threading.Thread(target=self._leave, name="leave", daemon=True)
+        leaving.start()
+        leaving.join(_LEAVE_S)
+        if leaving.is_alive():
+            log.warning("left without a last commit: no broker answers", waited_s=_LEAVE_S)
+
+    def _leave(self) -> None:
         self._commit_stored()
         self._consumer.close()
+
+    def _join(self) -> None:
+        try:
+            self._consumer.subscribe(
+                self._topics,
+                on_assign=self._on_assign,
+                on_revoke=self._on_revoke,
+                on_lost=self._on_lost,
+            )
+        except KafkaException as error:
+            raise ConfigurationError(
+                f"Kafka refuses the topics {self._topics}: {error.args[0].str()}", self._topics
+            ) from error
+        self._joined = True
 
     def _resume(self) -> None:
         self._consumer.resume(self._consumer.assignment())
@@ -143,22 +179,33 @@ class KafkaSource:
 
     def _on_statistics(self, text: str) -> None:
         for topic, partition, lag in _lags(json.loads(text)):
-            last_ms = self._last_ms.get((topic, partition))
-            if last_ms is None:
-                continue
-            age = max(0.0, time.time() - last_ms / 1000) if lag > 0 else 0.0
             self._metrics.consumer_lag_messages.labels(topic, partition).set(lag)
-            self._metrics.consumer_lag_seconds.labels(topic, partition).set(age)
+            last_ms = self._last_ms.get((topic, partition), -1)
+            if lag == 0 or last_ms >= 0:
+                age = max(0.0, (self._clock() - last_ms) / 1000) if lag > 0 else 0.0
+                self._metrics.consumer_lag_seconds.labels(topic, partition).set(age)
 
 
 def _lags(statistics: dict[str, Any]) -> list[tuple[str, int, int]]:
-    """Return (topic, partition, messages not yet stored) of the partitions being fetched."""
-    return [
-        (topic, int(partition), int(values["consumer_lag_stored"]))
-        for topic, entry in statistics.get("topics", {}).items()
-        for partition, values in entry["partitions"].items()
-        if values.get("fetch_state") == "active" and values.get("consumer_lag_stored", -1) >= 0
-    ]
+    """Return (topic, partition, messages not yet delivered) of the partitions being fetched."""
+    lags = []
+    for topic, entry in statistics.get("topics", {}).items():
+        for partition, values in entry["partitions"].items():
+            offsets = [values.get(f"{name}_offset", -1) for name in ("stored", "committed", "lo")]
+            done = next((offset for offset in offsets if offset >= 0), None)
+            end = values.get("hi_offset", -1)
+            if values.get("fetch_state") == "active" and done is not None and end >= 0:
+                lags.append((topic, int(partition), max(0, end - done)))
+    return lags
+
+
+@contextmanager
+def _lost_partition(attempt: str) -> Iterator[None]:
+    """Go on when a partition was just taken away: its new owner reads the messages again."""
+    try:
+        yield
+    except KafkaException as error:
+        log.warning("partition was lost", attempt=attempt, error=str(error))
 
 
 def _bytes(value: str | bytes | None) -> bytes:

@@ -17,10 +17,12 @@ from models.errors import ConfigurationError, DeliveryError
 from stream.librdkafka import KafkaOptions
 from stream.output.encoders import encode_avro
 from stream.output.outcomes import Outcomes
+from stream.pipeline import Pipeline
 from stream.sinks import Sink
 from stream.sinks.files import open_file_sink
 from stream.sinks.kafka import KafkaSink
 from stream.sinks.memory import MemorySink
+from stream.sources.memory import message_batch
 from tests.brokers import Broker
 from tests.records import read_record, read_topic
 
@@ -111,6 +113,40 @@ def test_dead_letters_keep_their_bytes(broker: Broker, outcomes: Outcomes) -> No
     assert Counter(message.value() or b"" for message in dead) == Counter(refused)
 
 
+def test_a_dead_letter_too_large_for_its_topic_does_not_stop_the_stream(
+    broker: Broker, pipeline: Pipeline
+) -> None:
+    broker.create_topics(["large-out", "large-dead"], 1)
+    options = KafkaOptions(broker.bootstrap_servers, producer={"message.max.bytes": 100_000})
+    sink = KafkaSink(options, "large-out", "large-dead", encode_avro)
+    sink.write(pipeline.process(message_batch([b"rubbish" * 100_000, b"rubbish"])))
+    assert _flushed(sink)
+    whole, shortened = read_topic(broker.bootstrap_servers, "large-dead")
+    assert whole.value() == b"rubbish"
+    headers = dict(shortened.headers() or [])
+    assert headers["payload_omitted_bytes"] == b"700000"
+    assert headers["reason"] == b"not_avro"
+    assert headers["source_offset"] == b"0"
+
+
+def test_a_batch_larger_than_the_producers_queue_is_delivered(
+    broker: Broker, outcomes: Outcomes
+) -> None:
+    broker.create_topics(["queue-out", "queue-dead"], 1)
+    options = KafkaOptions(broker.bootstrap_servers, producer={"queue.buffering.max.messages": 5})
+    sink = KafkaSink(options, "queue-out", "queue-dead", encode_avro)
+    sink.write(outcomes)
+    assert _flushed(sink)
+    servers = broker.bootstrap_servers
+    assert len(read_topic(servers, "queue-out")) == len(outcomes.alerts)
+    assert len(read_topic(servers, "queue-dead")) == outcomes.n_refused
+
+
+def _flushed(sink: Sink) -> bool:
+    """Flush as `Delivery` does, again and again."""
+    return any(sink.flush(1.0) for _ in range(30))
+
+
 def test_a_missing_output_topic_is_a_clear_error(broker: Broker) -> None:
     sink = KafkaSink(KafkaOptions(broker.bootstrap_servers), "nowhere", "nothing", encode_avro)
     with pytest.raises(ConfigurationError, match="'nowhere' does not exist: create it"):
@@ -133,7 +169,7 @@ def test_a_record_that_kafka_never_takes_is_an_error(outcomes: Outcomes) -> None
     sink = KafkaSink(options, "out", "dead", encode_avro)
     sink.write(outcomes)
     with pytest.raises(DeliveryError, match="refused a record for good"):
-        sink.flush(10.0)
+        _flushed(sink)
 
 
 def test_an_output_file_appears_only_when_it_is_complete(

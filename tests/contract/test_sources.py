@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -140,6 +142,48 @@ def test_kafka_messages_keep_their_origin(broker: Broker) -> None:
     assert all((b.timestamp_ms > before_ms).all() for b in batches)
     assert {key for b in batches for key in b.keys} == {b"k"}
     source.close()
+
+
+def test_kafka_refuses_a_broken_pattern_with_a_clear_error(broker: Broker) -> None:
+    source = KafkaSource(KafkaOptions(broker.bootstrap_servers, "g"), ["^["], Metrics())
+    with pytest.raises(ConfigurationError, match=r"refuses the topics \['\^\['\]"):
+        source.poll(1, 0.0)
+
+
+def test_lag_is_known_before_the_first_message(broker: Broker) -> None:
+    statistics = {
+        "topics": {
+            "t": {
+                "partitions": {
+                    "0": {**_FETCHING, "stored_offset": 30, "committed_offset": 20},
+                    "1": {**_FETCHING, "stored_offset": -1001, "committed_offset": 20},
+                    "2": {**_FETCHING, "stored_offset": -1001, "committed_offset": -1001},
+                    "-1": {"fetch_state": "none"},
+                }
+            }
+        }
+    }
+    metrics = Metrics()
+    source = KafkaSource(KafkaOptions(broker.bootstrap_servers, "g"), ["t"], metrics)
+    source._on_statistics(json.dumps(statistics))
+    lags = {
+        int(sample.labels["partition"]): sample.value
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if sample.name == "tinyt2_consumer_lag_messages"
+    }
+    assert lags == {0: 70, 1: 80, 2: 95}
+
+
+_FETCHING = {"fetch_state": "active", "hi_offset": 100, "lo_offset": 5}
+
+
+def test_names_that_are_not_utf8_can_be_replayed(tmp_path: Path) -> None:
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/bad\xff.avro"))
+    path.write_bytes(b"x")
+    batch = ArchiveSource([tmp_path]).poll(10, 0.0)
+    assert batch is not None
+    assert batch.topic[0].encode().endswith(b"/bad\\xff.avro")
 
 
 @pytest.mark.parametrize("name", ["absent", "empty"])

@@ -7,6 +7,7 @@ from prometheus_client import CollectorRegistry
 
 from stream.metrics import Metrics
 from stream.output.outcomes import Outcomes
+from tests.pipelines import NOW_MS
 
 
 def _value(registry: CollectorRegistry, name: str, **labels: str) -> float:
@@ -17,12 +18,16 @@ def _value(registry: CollectorRegistry, name: str, **labels: str) -> float:
 
 def test_outcomes_are_counted(outcomes: Outcomes, metrics: Metrics) -> None:
     metrics.consumed(outcomes.messages, 0.02)
-    metrics.delivered(outcomes)
+    metrics.delivered(outcomes, NOW_MS)
     samples = [s for family in metrics.registry.collect() for s in family.samples]
     total = {
         name: sum(s.value for s in samples if s.name == name) for name in {s.name for s in samples}
     }
     assert total["tinyt2_messages_consumed_total"] == len(outcomes.messages)
+    assert (
+        total["tinyt2_messages_decoded_total"] + total["tinyt2_dead_letters_total"]
+        == total["tinyt2_messages_consumed_total"]
+    )
     assert total["tinyt2_alerts_total"] == len(outcomes.alerts)
     assert total["tinyt2_alerts_consumed_total"] == len(outcomes.alerts)
     assert total["tinyt2_published_total"] == len(outcomes.alerts)
@@ -33,12 +38,12 @@ def test_outcomes_are_counted(outcomes: Outcomes, metrics: Metrics) -> None:
     assert "tinyt2_end_to_end_latency_seconds_count" not in total
 
 
-def test_latency_is_from_append_to_outcome(outcomes: Outcomes, metrics: Metrics) -> None:
+def test_latency_is_from_append_to_acknowledgement(outcomes: Outcomes, metrics: Metrics) -> None:
     messages = dataclasses.replace(
         outcomes.messages,
-        timestamp_ms=np.full(len(outcomes.messages), outcomes.publish_ms - 1500),
+        timestamp_ms=np.full(len(outcomes.messages), NOW_MS - 1500),
     )
-    metrics.delivered(dataclasses.replace(outcomes, messages=messages))
+    metrics.delivered(dataclasses.replace(outcomes, messages=messages), NOW_MS)
     n_ztf = outcomes.alerts.survey.count("ztf")
     name = "tinyt2_end_to_end_latency_seconds"
     assert _value(metrics.registry, f"{name}_count", survey="ztf") == n_ztf
@@ -56,3 +61,16 @@ def test_the_model_is_named(outcomes: Outcomes, metrics: Metrics) -> None:
         "precision": manifest.precision,
     }
     assert metrics.registry.get_sample_value("tinyt2_model_info", labels) == 1
+
+
+def test_the_files_of_an_archive_do_not_become_labels(outcomes: Outcomes) -> None:
+    metrics = Metrics(topic="archive")
+    metrics.consumed(outcomes.messages, 0.0)
+    metrics.delivered(outcomes, NOW_MS)
+    topics = {
+        sample.labels["topic"]
+        for family in metrics.registry.collect()
+        for sample in family.samples
+        if "topic" in sample.labels
+    }
+    assert topics == {"archive"}

@@ -19,7 +19,7 @@ def test_promtool_finds_no_fault_in_the_metrics(metrics: Metrics, outcomes: Outc
     promtool = shutil.which("promtool")
     assert promtool is not None, "promtool is missing: apt-get install prometheus"
     metrics.consumed(outcomes.messages, wait_s=0.01)
-    metrics.delivered(outcomes)
+    metrics.delivered(outcomes, outcomes.publish_ms)
     server = HttpServer("127.0.0.1", 0, metrics.registry, lambda: True, dict)
     server.start()
     try:
