@@ -4,11 +4,16 @@ A layer is what one place says: a TOML file or the environment. Each is checked
 for unknown keys on its own, so that the error can name the place; then they are
 laid over each other and validated. The model has sections, and a section has
 keys; a key may hold a table of properties.
+
+This is not pydantic-settings, which silently ignores environment variables that it does
+not know, and whose errors name neither the file nor the variable. It also reads the values
+of a table as JSON, so that a password of digits only becomes a number.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -233,7 +238,7 @@ def _complaint(
     text = entry["msg"].removeprefix("Value error, ")
     expected = _PROPERTY if len(where) == 3 else _EXPECTED.get(entry["type"])
     if expected is None and text.startswith("Input should be "):
-        expected = text.removeprefix("Input should be ").replace("greater", "a number greater")
+        expected = re.sub("^(greater|less)", r"a number \1", text.removeprefix("Input should be "))
     if expected is None:
         return f"{name}: {text}"
     return f"{name}: expected {expected}, got {_given(entry['input'], secret=not field.repr)}"

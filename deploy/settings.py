@@ -19,6 +19,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticKnownError
 
 from deploy.configuration import Layer, environment_layer, file_layer, validated
+from models.errors import ConfigurationError
 
 __all__ = [
     "BatchSettings",
@@ -35,12 +36,15 @@ __all__ = [
 
 REDACTED: Final = "***"
 _SECRET: Final = re.compile(r"passw|secret|token|key|pem|credential|oauthbearer|username|jaas")
-_URL_USER: Final = re.compile(r"(?<=://)[^/@]*@")
+_URL_USER: Final = re.compile(r"(\w+://)?[^,]*@")
 _OWNED: Final = {
     "bootstrap.servers": "[kafka] bootstrap_servers sets it",
     "group.id": "[kafka] group_id sets it",
     "enable.auto.commit": "the service commits what was delivered",
     "enable.auto.offset.store": "the service commits what was delivered",
+    "acks": "an answer is delivered when all replicas have it",
+    "request.required.acks": "an answer is delivered when all replicas have it",
+    "enable.idempotence": "the service writes each answer once and in order",
 }
 
 
@@ -57,7 +61,19 @@ def _not_owned(properties: dict[str, str | int | float | bool]) -> dict[str, Any
     return properties
 
 
+def _can_be_read(topics: list[str]) -> list[str]:
+    for topic in topics:
+        if not topic.strip():
+            raise ValueError("a topic has an empty name")
+        try:
+            re.compile(topic if topic.startswith("^") else "")
+        except re.error as error:
+            raise ValueError(f"{topic!r} is not a regular expression: {error}") from error
+    return topics
+
+
 Integer = Annotated[int, BeforeValidator(_not_boolean)]
+Topics = Annotated[list[str], AfterValidator(_can_be_read)]
 Properties = Annotated[dict[str, str | int | float | bool], AfterValidator(_not_owned)]
 
 
@@ -76,7 +92,7 @@ class KafkaSettings(_Section):
     group_id: str = Field(
         default="tinyt2", min_length=1, description="Consumer group of the service."
     )
-    topics: list[str] = Field(
+    topics: Topics = Field(
         default=[], description="Topics to read; one that begins with ^ is a regular expression."
     )
     client: Properties = Field(
@@ -126,9 +142,14 @@ class SchemaSettings(_Section):
 class BatchSettings(_Section):
     """How messages are grouped."""
 
-    max_messages: Integer = Field(default=512, gt=0, description="Messages in a batch at most.")
+    max_messages: Integer = Field(
+        default=512, gt=0, le=100_000, description="Messages in a batch at most, up to 100000."
+    )
     linger_ms: float = Field(
-        default=50, ge=0, description="Time to wait for a batch to fill, milliseconds at most."
+        default=50,
+        gt=0,
+        le=5000,
+        description="Time to wait for a batch to fill, milliseconds at most, up to 5000.",
     )
 
 
@@ -184,7 +205,7 @@ class Settings(_Section):
             }
         if self.schemas.registry_url is not None:
             sections["schemas"]["registry_url"] = _URL_USER.sub(
-                f"{REDACTED}@", self.schemas.registry_url
+                rf"\g<1>{REDACTED}@", self.schemas.registry_url
             )
         return sections
 
@@ -193,9 +214,30 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     """Read the file, if one is named, and the environment, which wins.
 
     Raises `ConfigurationError` for a file that cannot be read, an unknown key, and a
-    value of the wrong type or range; the message says where it stands.
+    value of the wrong type or range, where the message says where it stands; and for an
+    output topic that is also read.
     """
     layers: list[Layer] = [environment_layer(Settings, environ)]
     if path is not None:
         layers.append(file_layer(Settings, path))
-    return validated(Settings, layers)
+    settings = validated(Settings, layers)
+    _check_topics(settings)
+    return settings
+
+
+def _check_topics(settings: Settings) -> None:
+    """Refuse topics by which tinyt2 would read what it wrote, for ever."""
+    output = settings.output
+    if output.topic == output.dead_letter_topic:
+        raise ConfigurationError(
+            f"[output] topic and dead_letter_topic are both {output.topic!r}: name two topics",
+            output.topic,
+        )
+    for topic in (output.topic, output.dead_letter_topic):
+        for source in settings.kafka.topics:
+            if source == topic or (source.startswith("^") and re.match(source, topic)):
+                raise ConfigurationError(
+                    f"[kafka] topics: {source!r} also reads the output topic {topic!r}: "
+                    "tinyt2 would answer its own answers for ever",
+                    source,
+                )

@@ -14,7 +14,14 @@ from pathlib import Path
 from typing import Any, Final
 
 import onnxruntime as ort
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from models.errors import BundleError
 from models.features import FEATURE_SPEC, LENGTH_BUCKETS
@@ -73,24 +80,38 @@ class Golden(_Strict):
     probabilities: list[float]
     ood_score: float
 
+    @field_validator("band")
+    @classmethod
+    def _known_bands(cls, band: list[str]) -> list[str]:
+        if unknown := set(band) - {known.key for known in BANDS}:
+            raise ValueError(f"the band table lacks {', '.join(sorted(unknown))}")
+        return band
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Golden:
+        columns = (self.mjd, self.band, self.flux, self.flux_err, self.detected)
+        if len(lengths := {len(column) for column in columns}) > 1:
+            raise ValueError(f"its columns have different lengths: {sorted(lengths)}")
+        return self
+
 
 class Manifest(_Strict):
     """What serving needs to know of a model."""
 
     name: str
     version: str
-    classes: list[ModelClass] = Field(description="In the order of the output.")
+    classes: list[ModelClass] = Field(min_length=1, description="In the order of the output.")
     bands: list[str] = Field(description="Band table the model was made with, in order.")
     surveys: list[str] = Field(description="Surveys whose alerts it accepts.")
     feature_spec: str
-    minimum_observations: int
+    minimum_observations: int = Field(ge=1)
     length_buckets: list[int] = Field(description="Padded lengths it was checked with.")
     precision: str = Field(description="How the weights are stored: float32, int8, ...")
     training_data: str = Field(description="The honest name of what it was trained on.")
     notice: str = Field(description="What a user of its answers must know; may be empty.")
     recipe: str = Field(description="The command that made it.")
     parent: dict[str, Any] | None = Field(description="sha256 and shapes of the parent model.")
-    golden: list[Golden]
+    golden: list[Golden] = Field(min_length=2)
 
 
 class Card(_Strict):
@@ -187,6 +208,18 @@ def _manifest(path: Path, session: ort.InferenceSession) -> Manifest:
         manifest = Manifest.model_validate_json(text)
     except ValidationError as error:
         raise BundleError(f"the manifest of {path} is not valid: {error}", path) from error
+    _check_fit(path, manifest, session)
+    return manifest
+
+
+def _check_fit(path: Path, manifest: Manifest, session: ort.InferenceSession) -> None:
+    """Raise `BundleError` when the graph or this tinyt2 is not what a manifest was made for."""
+    answers = session.get_outputs()[0].shape[-1]
+    if answers != len(manifest.classes):
+        raise BundleError(
+            f"{path} answers for {answers} classes, its manifest names {len(manifest.classes)}",
+            answers,
+        )
     if manifest.feature_spec != FEATURE_SPEC:
         raise BundleError(
             f"{path} needs the features {manifest.feature_spec!r}, this tinyt2 computes "
@@ -201,4 +234,3 @@ def _manifest(path: Path, session: ort.InferenceSession) -> Manifest:
             f"features are padded to {list(LENGTH_BUCKETS)}",
             manifest.length_buckets,
         )
-    return manifest

@@ -21,23 +21,26 @@ Every observation up to the triggering one is a token. Its channels are
 ======================  ======================================================
 
 and those of the object ``log_scale`` (log10 of scale in nJy), ``log_count`` and
-``log_detections`` (ln(1 + number)). The scale is the largest \|flux\| with S/N
-above 3, else the largest flux error. Slots are the six LSST bands; a band of
-another survey takes the slot that is nearest in log wavelength.
+``log_detections`` (ln(1 + number)). ``log_count`` counts all observations up to the
+triggering one, ``log_detections`` only those kept when a long history is thinned to
+the last bucket. The scale is the largest \|flux\| with S/N above 3, else the largest
+flux error. Slots are the six LSST bands; a band of another survey takes the slot that
+is nearest in log wavelength.
 """
 
 # ruff: noqa: ANN001, ANN202 (numba infers the types of the kernels)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numba
 import numpy as np
 import numpy.typing as npt
 
+from models.errors import DataError
 from models.lightcurve import BANDS, LightCurves
 
 __all__ = [
@@ -119,10 +122,12 @@ def model_inputs(
     ``trigger_mjd`` [n] is the time of each curve's triggering observation, days;
     later observations are left out. ``rows`` selects curves (all by default);
     those with no observation left get all-zero tensors with an all-False mask.
+    `DataError` for rows that are not there and for a wrong number of triggers.
     """
-    lengths = n_usable(curves, trigger_mjd)
     if rows is None:
         rows = np.arange(len(curves))
+    _check(curves, trigger_mjd, rows)
+    lengths = n_usable(curves, trigger_mjd)
     edges = np.asarray(length_buckets)
     bucket = np.minimum(np.searchsorted(edges, lengths[rows]), len(edges) - 1)
     inputs = []
@@ -151,7 +156,27 @@ def model_inputs(
     return inputs
 
 
-@numba.njit(cache=True, nogil=True)
+def _check(
+    curves: LightCurves, trigger_mjd: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
+) -> None:
+    # The kernels check no index: one out of bounds would read, and write, foreign memory.
+    n = len(curves)
+    if len(trigger_mjd) != n:
+        raise DataError(f"{len(trigger_mjd)} trigger times for {n} curves", len(trigger_mjd))
+    wrong = rows[(rows < 0) | (rows >= n)]
+    if len(wrong):
+        raise DataError(f"row {wrong[0]} does not exist, there are {n} curves", int(wrong[0]))
+
+
+def _compiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
+    """Compile a kernel, with a cache of machine code where there is a folder for it."""
+    try:
+        return numba.njit(kernel, cache=True, nogil=True)  # type: ignore[no-any-return]
+    except RuntimeError:  # the installation and the home directory are both read-only
+        return numba.njit(kernel, nogil=True)  # type: ignore[no-any-return]
+
+
+@_compiled
 def _fill(  # type: ignore[no-untyped-def]
     starts,
     lengths,
@@ -192,7 +217,7 @@ def _fill(  # type: ignore[no-untyped-def]
         objects[row, 2] = np.log1p(detections)
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _thin(start, length, band, slot_of, kept):  # type: ignore[no-untyped-def]
     """Write the observations to keep, in order of time, and return how many.
 
@@ -225,7 +250,7 @@ def _thin(start, length, band, slot_of, kept):  # type: ignore[no-untyped-def]
     return n + newest
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _scale(kept, flux, flux_err):  # type: ignore[no-untyped-def]
     scale = 0.0
     largest_err = 0.0
@@ -237,7 +262,7 @@ def _scale(kept, flux, flux_err):  # type: ignore[no-untyped-def]
     return scale if scale > 0.0 else largest_err
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _context(kept, mjd, band, slot_of, tokens):  # type: ignore[no-untyped-def]
     """Write the latest and the next value in each slot, one pass in each direction."""
     n = len(kept)
@@ -251,7 +276,7 @@ def _context(kept, mjd, band, slot_of, tokens):  # type: ignore[no-untyped-def]
         seen[slot_of[band[kept[i]]]] = i
 
 
-@numba.njit(cache=True, nogil=True)
+@_compiled
 def _neighbours(seen, kept, mjd, tokens, i, first):  # type: ignore[no-untyped-def]
     for slot in range(_SLOTS):
         k = seen[slot]

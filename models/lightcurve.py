@@ -92,7 +92,8 @@ class LightCurves:
     """n light curves in flat columns; curve i is the slice ``splits[i]:splits[i + 1]``.
 
     Within a curve, observations are in order of time and no exposure occurs
-    twice: `from_observations` makes it so, the constructor only checks shapes.
+    twice: `from_observations` makes it so, the constructor only checks shapes and
+    what the kernels of `models.features` index by; `DataError` when they are wrong.
     """
 
     splits: npt.NDArray[np.int64]
@@ -117,6 +118,10 @@ class LightCurves:
                     f"splits end at {m}",
                     field.name,
                 )
+        if self.splits[0] != 0 or (np.diff(self.splits) < 0).any():
+            raise DataError("splits must begin at 0 and never decrease", self.splits)
+        if m and not 0 <= self.band.min() <= self.band.max() < len(BANDS):
+            raise DataError(f"column band must hold rows 0 to {len(BANDS) - 1} of BANDS", self.band)
 
     def __len__(self) -> int:
         return len(self.splits) - 1

@@ -43,6 +43,8 @@ class RefusedReason(StrEnum):
     """The embedded schema cannot be parsed."""
     UNKNOWN_SCHEMA_ID = "unknown_schema_id"
     """No schema source knows the id in the Confluent framing."""
+    SCHEMA_UNAVAILABLE = "schema_unavailable"
+    """A schema source that may know the id does not answer."""
     UNSUPPORTED_SURVEY = "unsupported_survey"
     """Valid Avro, but not an alert of a survey that is switched on."""
     CORRUPT_CONTAINER = "corrupt_container"

@@ -49,7 +49,7 @@ class Decoder:
 
     @property
     def schema_unknown(self) -> int:
-        """Return how many messages named a schema id that no source knows."""
+        """Return how many messages named a schema id that no source gave a schema for."""
         return self._schemas.unknown
 
     def decode(self, messages: MessageBatch) -> AlertBatch:
@@ -94,7 +94,7 @@ class Decoder:
     def _confluent_schema(self, schema_id: int) -> WriterSchema:
         schema = self._schemas.get(schema_id)
         if schema is None:
-            raise Refusal(RefusedReason.UNKNOWN_SCHEMA_ID, self._schemas.explain(schema_id))
+            raise self._schemas.refusal(schema_id)
         return schema
 
     def _survey(self, schema: WriterSchema) -> Survey:

@@ -21,14 +21,20 @@ from stream.alerts import RefusedReason
 from stream.avro.writer import MAX_SCHEMA_BYTES, Record, WriterSchema
 from stream.refusal import Refusal, shown
 
-__all__ = ["MAGIC", "MAX_DECOMPRESSED_BYTES", "Header", "HeaderCache", "read_records"]
+__all__ = ["MAGIC", "MAX_DECOMPRESSED_BYTES", "MAX_RATIO", "Header", "HeaderCache", "read_records"]
 
 MAGIC: Final = b"Obj\x01"
 
-MAX_DECOMPRESSED_BYTES: Final = 64 << 20
+MAX_DECOMPRESSED_BYTES: Final = 8 << 20
 """Most bytes that the compressed blocks of one message may unfold to.
 
-The largest alerts known have 0.25 MB; a kilobyte of deflate can claim a megabyte.
+The largest alerts known have 0.25 MB; records made of them can take 200 times as much.
+"""
+
+MAX_RATIO: Final = 100
+"""Most times its size that a compressed block may unfold to.
+
+The alerts in tests/data unfold to 5 times at most; a kilobyte of deflate can claim a megabyte.
 """
 
 _SYNC: Final = 16
@@ -183,13 +189,17 @@ def _read_long(value: bytes, at: int) -> tuple[int, int]:
     _damaged(f"number at byte {at} does not end")
 
 
-def _decompressed(data: bytes, codec: str, block: int, limit: int) -> bytes:
+def _decompressed(data: bytes, codec: str, block: int, left: int) -> bytes:
+    limit = min(left, MAX_RATIO * len(data))
     try:
         plain = _inflated(data, limit) if codec == "deflate" else _unsnapped(data, limit)
     except Exception as error:  # the codecs report damage each in its own way
         _damaged(f"block {block} cannot be decompressed with {codec}: {error}")
     if len(plain) > limit:
-        _damaged(f"it unfolds to more than {MAX_DECOMPRESSED_BYTES} bytes")
+        _damaged(
+            f"block {block} unfolds to more than {MAX_RATIO} times its size, or the message "
+            f"to more than {MAX_DECOMPRESSED_BYTES} bytes"
+        )
     return plain
 
 

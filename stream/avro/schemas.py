@@ -15,12 +15,14 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from urllib.parse import unquote
 
+import structlog
 from fastavro.schema import load_schema
 
 from models.errors import ConfigurationError
+from stream.alerts import RefusedReason
 from stream.avro.writer import WriterSchema
 from stream.refusal import Refusal
 
@@ -42,12 +44,22 @@ UNKNOWN_TTL_S: Final = 60.0
 """How long an id stays unknown, and a silent registry unasked, before the next look-up."""
 
 _REGISTRY_TIMEOUT_S: Final = 5.0
-_MAX_UNKNOWN: Final = 1024
+_MAX_MISSING: Final = 1024
+_URL: Final = re.compile(r"(?s)(\w+://)?(?:(.*)@)?(.*)")
 _ADVICE: Final = "set [schemas] registry_url or folder"
+
+log = structlog.get_logger()
 
 
 class SourceError(Exception):
-    """A source of schemas cannot answer; the text says why."""
+    """A source of schemas cannot answer; the text says why.
+
+    ``wait_s`` is the time in seconds after which it is worth asking again.
+    """
+
+    def __init__(self, why: str, wait_s: float = UNKNOWN_TTL_S) -> None:
+        super().__init__(why)
+        self.wait_s = wait_s
 
 
 class SchemaSource(Protocol):
@@ -60,11 +72,23 @@ class SchemaSource(Protocol):
         """Return what this source is and, where it can tell, which ids it knows."""
 
 
+class _Missing(NamedTuple):
+    """An id that has no schema, until it is looked up again."""
+
+    expiry: float
+    reason: RefusedReason
+    why: str
+
+
+_NOT_ASKED: Final = _Missing(0.0, RefusedReason.UNKNOWN_SCHEMA_ID, "it was not looked up")
+
+
 class SchemaStore:
     """Schemas by id, each fetched and parsed once.
 
     ``clock`` returns seconds; ids that no source knows are asked for again
-    after `UNKNOWN_TTL_S`, so that a registry may learn them later.
+    after `UNKNOWN_TTL_S`, so that a registry may learn them later, and ids that
+    a silent source may know as soon as that source is asked again.
     """
 
     def __init__(
@@ -73,55 +97,63 @@ class SchemaStore:
         self._sources = tuple(sources)
         self._clock = clock
         self._known: dict[int, WriterSchema] = {}
-        self._unknown: OrderedDict[int, tuple[float, str]] = OrderedDict()
+        self._missing: OrderedDict[int, _Missing] = OrderedDict()
         self.hits = 0
         self.misses = 0
         self.unknown = 0
 
     def get(self, schema_id: int) -> WriterSchema | None:
-        """Return a schema, None when no source has it in a usable form; then see `explain`."""
+        """Return a schema, None when no source has it in a usable form; then see `refusal`."""
         schema = self._known.get(schema_id)
         if schema is not None:
             self.hits += 1
             return schema
-        expiry, _ = self._unknown.get(schema_id, (0.0, ""))
-        if expiry <= self._clock():
+        if self._missing.get(schema_id, _NOT_ASKED).expiry <= self._clock():
             self.misses += 1
             schema = self._look_up(schema_id)
         self.unknown += schema is None
         return schema
 
-    def explain(self, schema_id: int) -> str:
+    def refusal(self, schema_id: int) -> Refusal:
         """Return why `get` found no schema, and what to do."""
-        _, why = self._unknown.get(schema_id, (0.0, "it was not looked up"))
-        return f"schema id {schema_id} is not known: {why}"
+        _, reason, why = self._missing.get(schema_id, _NOT_ASKED)
+        known = reason is RefusedReason.UNKNOWN_SCHEMA_ID
+        what = "is not known" if known else "cannot be looked up"
+        return Refusal(reason, f"schema id {schema_id} {what}: {why}")
 
     def _look_up(self, schema_id: int) -> WriterSchema | None:
         problems: list[str] = []
+        waits_s: list[float] = []
         for source in self._sources:
             try:
                 text = source.fetch(schema_id)
                 if text is not None:
                     schema = self._known[schema_id] = WriterSchema.parse(text)
-                    self._unknown.pop(schema_id, None)
+                    self._missing.pop(schema_id, None)
                     return schema
             except (SourceError, Refusal) as error:
                 problems.append(f"{source.describe()}: {error}")
+                if isinstance(error, SourceError):
+                    waits_s.append(error.wait_s)
             else:
                 problems.append(f"{source.describe()} does not have it")
-        self._remember_unknown(schema_id, "; ".join([*problems, _ADVICE]))
+        self._remember_missing(schema_id, "; ".join([*problems, _ADVICE]), waits_s)
         return None
 
-    def _remember_unknown(self, schema_id: int, why: str) -> None:
-        self._unknown[schema_id] = (self._clock() + UNKNOWN_TTL_S, why)
-        self._unknown.move_to_end(schema_id)
-        if len(self._unknown) > _MAX_UNKNOWN:
-            self._unknown.popitem(last=False)
+    def _remember_missing(self, schema_id: int, why: str, waits_s: Sequence[float]) -> None:
+        reason = RefusedReason.SCHEMA_UNAVAILABLE if waits_s else RefusedReason.UNKNOWN_SCHEMA_ID
+        expiry = self._clock() + min(waits_s, default=UNKNOWN_TTL_S)
+        self._missing[schema_id] = _Missing(expiry, reason, why)
+        self._missing.move_to_end(schema_id)
+        if len(self._missing) > _MAX_MISSING:
+            self._missing.popitem(last=False)
 
 
 class RegistrySchemas:
     """Schemas of a Confluent schema registry, or of an in-memory one at ``mock://name``.
 
+    ``url`` may be several, separated by commas; user and password, where there are
+    any, must be the same in all. `ConfigurationError` when it cannot be used.
     ``client`` is a `SchemaRegistryClient` for settings that a URL cannot carry.
     """
 
@@ -131,8 +163,9 @@ class RegistrySchemas:
         client: SchemaRegistryClient | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._name = "registry " + ", ".join(map(_without_password, url.split(",")))
-        self._client = _registry_client(url) if client is None else client
+        urls, users = zip(*map(_split_user, url.split(",")), strict=True)
+        self._name = "registry " + ", ".join(urls)
+        self._client = _registry_client(urls, users) if client is None else client
         self._clock = clock
         self._silent_until = 0.0
         self._silent_why = ""
@@ -141,8 +174,9 @@ class RegistrySchemas:
         """Return a schema as JSON; `SourceError` when the registry does not answer."""
         from confluent_kafka.schema_registry import SchemaRegistryError
 
-        if self._clock() < self._silent_until:
-            raise SourceError(self._silent_why)
+        wait_s = self._silent_until - self._clock()
+        if wait_s > 0:
+            raise SourceError(self._silent_why, wait_s)
         try:
             return self._client.get_schema(schema_id).schema_str
         except SchemaRegistryError as error:
@@ -160,6 +194,13 @@ class RegistrySchemas:
         # Every message waits for the answer: one look-up per minute, not one per unknown id.
         self._silent_until = self._clock() + UNKNOWN_TTL_S
         self._silent_why = why
+        log.warning(
+            "schema source is silent: messages whose schema no other source has "
+            "go to the dead letters until it answers",
+            source=self._name,
+            why=why,
+            asked_again_in_s=UNKNOWN_TTL_S,
+        )
         return SourceError(why)
 
 
@@ -267,22 +308,39 @@ def open_schemas(registry_url: str | None = None, folder: Path | None = None) ->
     return SchemaStore(sources)
 
 
-def _registry_client(url: str) -> SchemaRegistryClient:
+def _registry_client(urls: Sequence[str], users: Sequence[str]) -> SchemaRegistryClient:
     # Importing authlib warns about its own dependencies, which users cannot act on.
     with warnings.catch_warnings(record=True):
         from confluent_kafka.schema_registry import SchemaRegistryClient
-    settings: dict[str, Any] = {"url": url, "timeout": _REGISTRY_TIMEOUT_S, "max.retries": 0}
-    try:
-        return SchemaRegistryClient.new_client(settings)
-    except ValueError as error:
+    for url in urls:
+        if not re.match(r"(https?|mock)://.", url):
+            raise ConfigurationError(
+                f"schema registry URL {url!r} cannot be used: write http://host or https://host",
+                url,
+            )
+    if len(set(users)) > 1:
         raise ConfigurationError(
-            f"schema registry URL {_without_password(url)!r} cannot be used: {error}", url
-        ) from error
+            "schema registry URLs name different users: write the same user:password@ in each", urls
+        )
+    settings: dict[str, Any] = {
+        "url": ",".join(urls),
+        "timeout": _REGISTRY_TIMEOUT_S,
+        "max.retries": 0,
+    }
+    if users[0]:
+        settings["basic.auth.user.info"] = users[0]
+    return SchemaRegistryClient.new_client(settings)
 
 
-def _without_password(url: str) -> str:
-    parts = urlsplit(url.strip())
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+def _split_user(url: str) -> tuple[str, str]:
+    """Return a URL without its user, and that user as ``user:password`` or empty.
+
+    The HTTP library logs URLs and puts them into its errors. A password that holds
+    / or @, or a URL without a scheme, is no reason to show a part of it.
+    """
+    scheme, user, place = _URL.findall(url.strip())[0]
+    name, _, password = user.partition(":")
+    return scheme + place, f"{unquote(name)}:{unquote(password)}" if user else ""
 
 
 def _listed(ids: Sequence[int] | set[int] | dict[int, Path]) -> str:

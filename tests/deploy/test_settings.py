@@ -119,6 +119,39 @@ def test_a_property_in_a_variable_joins_those_of_the_file(file: Path) -> None:
             "[batch] max_messages: expected a number greater than 0, got 0 (integer)",
         ),
         (
+            "[batch]\nmax_messages = 100_001",
+            "[batch] max_messages: expected a number less than or equal to 100000, "
+            "got 100001 (integer)",
+        ),
+        (
+            "[batch]\nlinger_ms = 0",
+            "[batch] linger_ms: expected a number greater than 0, got 0 (integer)",
+        ),
+        (
+            "[batch]\nlinger_ms = inf",
+            "[batch] linger_ms: expected a number less than or equal to 5000, got inf (number)",
+        ),
+        (
+            "[batch]\nlinger_ms = nan",
+            "[batch] linger_ms: expected a number less than or equal to 5000, got nan (number)",
+        ),
+        ('[kafka]\ntopics = ["a", " "]', "[kafka] topics: a topic has an empty name"),
+        (
+            '[kafka]\ntopics = ["^ztf_("]',
+            "[kafka] topics: '^ztf_(' is not a regular expression: missing ), unterminated "
+            "subpattern at position 5",
+        ),
+        (
+            "[kafka.client]\nacks = 0",
+            "[kafka] client: acks cannot be set here: an answer is delivered when all replicas "
+            "have it",
+        ),
+        (
+            "[kafka.producer]\nenable.idempotence = false",
+            "[kafka] producer: enable.idempotence cannot be set here: the service writes each "
+            "answer once and in order",
+        ),
+        (
             '[output]\nformat = "xml"',
             "[output] format: expected 'avro', 'json' or 'elasticc', got 'xml' (string)",
         ),
@@ -171,6 +204,30 @@ def test_a_wrong_variable_is_refused_by_name(
     assert refusal(file, "", **{name: value}) == f"environment variable {name}: {message}"
 
 
+@pytest.mark.parametrize(
+    ("topics", "output", "dead_letters", "message"),
+    [
+        (["a", "b"], "b", "c", "'b' also reads the output topic 'b'"),
+        (["a"], "b", "a", "'a' also reads the output topic 'a'"),
+        (["^ztf_", "^.*-letters"], "b", "dead-letters", "'^.*-letters' also reads the output"),
+        (["a"], "b", "b", "[output] topic and dead_letter_topic are both 'b'"),
+    ],
+)
+def test_output_that_would_be_read_again_is_refused(
+    file: Path, topics: list[str], output: str, dead_letters: str, message: str
+) -> None:
+    text = (
+        f"[kafka]\ntopics = {topics}\n"
+        f'[output]\ntopic = "{output}"\ndead_letter_topic = "{dead_letters}"\n'
+    )
+    assert message in refusal(file, text)
+
+
+def test_output_that_only_looks_like_the_input_is_accepted(file: Path) -> None:
+    file.write_text('[kafka]\ntopics = ["tinyt2", "^tinyt2$", ".*"]\n')
+    assert load_settings(file, {}).kafka.topics == ["tinyt2", "^tinyt2$", ".*"]
+
+
 def test_all_wrong_values_are_named_at_once(file: Path) -> None:
     lines = refusal(file, "[http]\nport = 99999\n", TINYT2__MODEL__THREADS="0").splitlines()
     assert len(lines) == 2
@@ -213,6 +270,19 @@ def test_secrets_are_in_no_text_of_the_settings() -> None:
         "security.protocol": "SASL_SSL",
     }
     assert redacted["schemas"]["registry_url"] == "https://***@registry.example.org/v1"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        (f"me:{SECRET}@host:8081", "***@host:8081"),
+        (f"https://me:a/{SECRET}@host", "https://***@host"),
+        (f"https://me:{SECRET}@a,https://me:{SECRET}@b", "https://***@a,https://***@b"),
+    ],
+)
+def test_odd_registry_urls_are_redacted_too(url: str, shown: str) -> None:
+    settings = load_settings(None, {"TINYT2__SCHEMAS__REGISTRY_URL": url})
+    assert settings.redacted()["schemas"]["registry_url"] == shown
 
 
 def test_settings_cannot_be_changed() -> None:

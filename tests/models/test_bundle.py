@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import onnx
 import pytest
+from onnx import numpy_helper
 
-from models.bundle import DEPLOYED_MODEL, MANIFEST_KEY, Card, Manifest, load_bundle
+from models.bundle import DEPLOYED_MODEL, MANIFEST_KEY, Card, Manifest, ModelClass, load_bundle
 from models.errors import BundleError
 from models.export import write
 from models.runtime import load_classifier
@@ -155,9 +159,53 @@ def test_other_tensor_names(bundle_path: Path) -> None:
         load_bundle(bundle_path)
 
 
+def test_a_class_that_the_graph_does_not_answer_for(bundle_path: Path, manifest: Manifest) -> None:
+    classes = [*manifest.classes, ModelClass(name="KN", id=2232)]
+    changed = manifest.model_copy(update={"classes": classes})
+    set_manifest(bundle_path, changed.model_dump_json())
+    n = len(manifest.classes)
+    with pytest.raises(BundleError, match=f"answers for {n} classes, its manifest names {n + 1}"):
+        load_bundle(bundle_path)
+
+
 def test_wrong_golden_answer(bundle_path: Path, manifest: Manifest) -> None:
     golden = manifest.golden[1].model_copy(update={"probabilities": [0.2, 0.3, 0.5]})
     wrong = manifest.model_copy(update={"golden": [manifest.golden[0], golden]})
     set_manifest(bundle_path, wrong.model_dump_json())
     with pytest.raises(BundleError, match="for its golden input 1, its manifest says"):
+        load_classifier(bundle_path)
+
+
+def test_answers_that_are_not_numbers(bundle_path: Path) -> None:
+    """Every comparison with NaN is false: it must not pass for a small difference."""
+    proto = onnx.load(bundle_path)
+    for weights in proto.graph.initializer:
+        values = numpy_helper.to_array(weights)
+        if values.dtype == np.float32:
+            weights.CopyFrom(numpy_helper.from_array(np.full_like(values, np.nan), weights.name))
+    resign(bundle_path, proto.SerializeToString())
+    with pytest.raises(BundleError, match=r"answers .*nan.* for its golden input 0"):
+        load_classifier(bundle_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(golden=[]), "golden"),
+        (lambda m: m.update(golden=m["golden"][:1]), "golden"),
+        (lambda m: m.update(classes=[]), "classes"),
+        (lambda m: m.update(minimum_observations=0), "minimum_observations"),
+        (lambda m: m["golden"][0]["flux"].pop(), "columns have different lengths"),
+        (lambda m: m["golden"][0]["detected"].append(True), "columns have different lengths"),
+        (lambda m: m["golden"][0]["band"].__setitem__(0, "ztf:y"), "the band table lacks ztf:y"),
+        (lambda m: m["golden"][0]["band"].__setitem__(0, "g"), "the band table lacks g"),
+    ],
+)
+def test_manifest_that_proves_nothing(
+    bundle_path: Path, manifest: Manifest, change: Callable[[Any], object], message: str
+) -> None:
+    content = json.loads(manifest.model_dump_json())
+    change(content)
+    set_manifest(bundle_path, json.dumps(content))
+    with pytest.raises(BundleError, match=rf"(?s)the manifest of .* is not valid.*{message}"):
         load_classifier(bundle_path)

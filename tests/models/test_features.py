@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from models.errors import DataError
 from models.features import (
     LENGTH_BUCKETS,
     OBJECT_CHANNELS,
@@ -213,3 +219,46 @@ def test_thinning_keeps_the_newest_half_and_the_share_of_every_band() -> None:
         assert abs(len(chosen) - len(positions) / step) <= 1
         assert np.diff(chosen).max() <= np.ceil(step)
     np.testing.assert_allclose(inputs.objects[0, 1], np.log1p(n), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("n_triggers", "rows", "message"),
+    [
+        (3, [0, 3], "row 3 does not exist, there are 3 curves"),
+        (3, [0, -1], "row -1 does not exist"),
+        (2, None, "2 trigger times for 3 curves"),
+        (1, None, "1 trigger times for 3 curves"),
+    ],
+)
+def test_rows_and_triggers_are_in_bounds(
+    n_triggers: int, rows: list[int] | None, message: str
+) -> None:
+    curves, trigger = random_curves([3, 17, 64])
+    with pytest.raises(DataError, match=message):
+        model_inputs(curves, trigger[:n_triggers], None if rows is None else np.array(rows))
+
+
+def test_kernels_work_where_nothing_can_be_written(tmp_path: Path) -> None:
+    """Files stand where the folders of the cache would be: that also stops root."""
+    package, home = tmp_path / "models", tmp_path / "home"
+    package.mkdir()
+    source = Path(__file__).parents[2] / "models"
+    for name in ("__init__", "errors", "features", "lightcurve"):
+        shutil.copy(source / f"{name}.py", package)
+    (package / "__pycache__").touch()
+    home.touch()
+    code = (
+        "import models.features as f, numpy as np;"
+        "print(f.__file__, f._scale(np.arange(1), np.ones(1), np.ones(1)))"
+    )
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        cwd=tmp_path,
+        env=environ | {"PYTHONPATH": str(tmp_path), "HOME": str(home), "XDG_CACHE_HOME": str(home)},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout.split() == [str(package / "features.py"), "1.0"], done.stderr

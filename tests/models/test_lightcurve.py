@@ -51,6 +51,29 @@ def test_splits_must_not_be_empty() -> None:
         )
 
 
+@pytest.mark.parametrize(
+    ("splits", "band", "message"),
+    [
+        ([1, 2], 0, "splits must begin at 0"),
+        ([-1, 2], 0, "splits must begin at 0"),
+        ([0, 3, 2], 0, "never decrease"),
+        ([0, -1, 2], 0, "never decrease"),
+        ([0, 2], len(BANDS), "must hold rows 0 to 12 of BANDS"),
+        ([0, 2], -1, "must hold rows 0 to 12 of BANDS"),
+    ],
+)
+def test_what_kernels_index_by_is_in_bounds(splits: list[int], band: int, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        LightCurves(
+            splits=np.array(splits),
+            mjd=np.zeros(2),
+            band=np.array([0, band], np.uint8 if band >= 0 else np.int8),
+            flux=np.zeros(2, np.float32),
+            flux_err=np.ones(2, np.float32),
+            detected=np.zeros(2, np.bool_),
+        )
+
+
 def test_one_exposure_keeps_its_best_value() -> None:
     curves = LightCurves.from_observations(
         curve=np.array([0, 0, 0, 0, 0]),

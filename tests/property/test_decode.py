@@ -22,7 +22,7 @@ from stream.sources.memory import message_batch
 
 ALERTS = Path(__file__).parents[1] / "data" / "alerts"
 PACKETS = {
-    pattern: next(ALERTS.glob(pattern)).read_bytes()
+    pattern: next(ALERTS.rglob(pattern)).read_bytes()
     for pattern in (
         "ztf/1.8/*",
         "ztf/3.3/*",

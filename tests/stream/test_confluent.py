@@ -59,7 +59,7 @@ def test_bodies_of_the_wrong_length(body: bytes, reason: RefusedReason) -> None:
 
 
 def test_reads_real_packets_like_fastavro(alerts_dir: Path) -> None:
-    paths = list(alerts_dir.glob("lsst/*/confluent/*.avro"))
+    paths = list(alerts_dir.glob("**/lsst/*/confluent/*.avro"))
     for path in paths:
         value = path.read_bytes()
         text = json.dumps(reference.packet_schema(confluent.schema_id(value)))

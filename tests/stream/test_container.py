@@ -173,9 +173,23 @@ def deflated(data: bytes) -> bytes:
 
 
 def test_deflate_is_bounded() -> None:
-    bomb = deflated(b"\0" * (container.MAX_DECOMPRESSED_BYTES + 1))
-    assert len(bomb) < 100_000
-    assert "unfolds to more than" in refused(framed(SCHEMA, (1, bomb), codec=b"deflate")).error
+    """Each of the blocks alone is small enough."""
+    text = random.Random(1).randbytes(container.MAX_DECOMPRESSED_BYTES // 4).hex().encode()
+    block = 1, deflated(long(7) + long(len(text)) + text)
+    assert len(read(framed(SCHEMA, block, codec=b"deflate"))) == 1
+    refusal = refused(framed(SCHEMA, block, block, codec=b"deflate"))
+    assert refusal.reason is RefusedReason.CORRUPT_CONTAINER
+    assert "block 2 unfolds to more than" in refusal.error
+
+
+def test_small_message_cannot_unfold_to_many_records() -> None:
+    """A block of 6 kB would become a gigabyte of records."""
+    n = 3_000_000
+    bomb = deflated(b"\0" * 2 * n)
+    assert len(bomb) < 6_000
+    refusal = refused(framed(SCHEMA, (n, bomb), codec=b"deflate"))
+    assert refusal.reason is RefusedReason.CORRUPT_CONTAINER
+    assert f"more than {container.MAX_RATIO} times its size" in refusal.error
 
 
 def test_deflate_must_end_with_its_block() -> None:

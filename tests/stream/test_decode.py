@@ -10,7 +10,7 @@ import pytest
 
 from models.errors import ConfigurationError
 from stream.alerts import AlertBatch, RefusedReason
-from stream.avro.schemas import open_schemas
+from stream.avro.schemas import SchemaStore, SourceError, open_schemas
 from stream.decode import Decoder
 from stream.sources.memory import message_batch
 from tests import reference
@@ -173,7 +173,7 @@ def test_unknown_survey_is_a_configuration_error() -> None:
 
 def test_without_a_source_of_schemas_ztf_still_decodes(alerts_dir: Path) -> None:
     ztf = next(alerts_dir.glob("ztf/4.02/*")).read_bytes()
-    tiny = (alerts_dir / "lsst/11.1/confluent/tiny_1101.avro").read_bytes()
+    tiny = (alerts_dir / "made_up/lsst/11.1/confluent/tiny_1101.avro").read_bytes()
     batch = decode(Decoder(), ztf, tiny)
     assert batch.survey == ["ztf"]
     assert batch.refused.reason == [RefusedReason.UNKNOWN_SCHEMA_ID]
@@ -181,10 +181,26 @@ def test_without_a_source_of_schemas_ztf_still_decodes(alerts_dir: Path) -> None
     assert "registry_url or folder" in batch.refused.error[0]
 
 
+class Silent:
+    """A source of schemas that does not answer."""
+
+    def fetch(self, schema_id: int) -> str | None:
+        raise SourceError("no answer")
+
+    def describe(self) -> str:
+        return "silence"
+
+
+def test_silent_source_is_no_unknown_id() -> None:
+    batch = decode(Decoder(SchemaStore([Silent()])), b"\x00\x00\x00\x00\x01")
+    assert batch.refused.reason == [RefusedReason.SCHEMA_UNAVAILABLE]
+    assert "schema id 1 cannot be looked up: silence: no answer" in batch.refused.error[0]
+
+
 def test_counters(alerts_dir: Path) -> None:
     decoder = Decoder(open_schemas())
     ztf = next(alerts_dir.glob("ztf/4.02/*")).read_bytes()
-    tiny = (alerts_dir / "lsst/11.1/confluent/tiny_1101.avro").read_bytes()
+    tiny = (alerts_dir / "made_up/lsst/11.1/confluent/tiny_1101.avro").read_bytes()
     decode(decoder, ztf, ztf, tiny, tiny, tiny, b"\x00\xff\xff\xff\xff")
     assert decoder.schema_cache_misses == 3
     assert decoder.schema_cache_hits == 3
