@@ -10,12 +10,11 @@ Notation: n curves, m observations in all.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from models.lightcurve import LightCurves
+from models.lightcurve import DETECTION_SNR, LightCurves
 
 __all__ = [
     "Augmentation",
@@ -25,8 +24,6 @@ __all__ = [
     "n_detections",
     "random_detection",
 ]
-
-_DETECTION_SNR: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +108,7 @@ def _dim(curves: LightCurves, rng: np.random.Generator, how: Augmentation) -> Li
     factor = np.repeat(10 ** (-0.4 * mag), counts)
     noise = rng.standard_normal(len(factor)) * np.sqrt(1 - factor**2)
     flux = (curves.flux * factor + curves.flux_err * noise).astype(np.float32)
-    detected = curves.detected & (flux > _DETECTION_SNR * curves.flux_err)
+    detected = curves.detected & (flux > DETECTION_SNR * curves.flux_err)
     dimmed = LightCurves(curves.splits, curves.mjd, curves.band, flux, curves.flux_err, detected)
     seen = np.repeat((n_detections(dimmed) > 0) & (mag > 0), counts)
     return LightCurves(

@@ -22,6 +22,7 @@ __all__ = [
     "AB_ZERO_POINT_NJY",
     "BANDS",
     "DETECTION",
+    "DETECTION_SNR",
     "FORCED",
     "UPPER_LIMIT",
     "Band",
@@ -75,6 +76,9 @@ FORCED: Final = 1
 """Rank of a forced-photometry flux."""
 UPPER_LIMIT: Final = 2
 """Rank of an upper limit: flux 0, flux error one fifth of the 5-sigma limit."""
+
+DETECTION_SNR: Final = 5.0
+"""S/N above which ZTF and LSST call a difference-image source a detection."""
 
 
 def band_index(survey: str, name: str) -> int:

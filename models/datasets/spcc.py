@@ -12,6 +12,9 @@ Kessler et al. 2010, PASP 122, 1415 (arXiv 1008.1024). The folder holds
 ``band``   [m] 0 g, 1 r, 2 i, 3 z
 ``flux``   [m] FLUXCAL (zero point 27.5), and its error ``err``
 =========  ================================================================
+
+The challenge has no detection flag: fluxes above `DETECTION_SNR` count as
+detections, the others as forced photometry.
 """
 
 from __future__ import annotations
@@ -25,17 +28,18 @@ import numpy.typing as npt
 
 from models.datasets.labelled import LabelledCurves
 from models.errors import DataError
-from models.lightcurve import AB_ZERO_POINT_NJY, DETECTION, FORCED, LightCurves, band_index
+from models.lightcurve import (
+    AB_ZERO_POINT_NJY,
+    DETECTION,
+    DETECTION_SNR,
+    FORCED,
+    LightCurves,
+    band_index,
+)
 
-__all__ = ["DETECTION_SNR", "FILE_NAME", "load_spcc"]
+__all__ = ["FILE_NAME", "load_spcc"]
 
 FILE_NAME: Final = "spcc_train.npz"
-
-DETECTION_SNR: Final = 5.0
-"""Fluxes above this S/N count as detections, as in the alert streams of ZTF and LSST.
-
-The challenge has no detection flag; every other flux counts as forced photometry.
-"""
 
 _NAME: Final = "simulated DES supernovae (SPCC, Kessler et al. 2010)"
 _FLUXCAL_ZERO_POINT: Final = 27.5
