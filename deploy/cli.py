@@ -160,11 +160,14 @@ def train(
     Example: `tinyt2 train --data spcc/ --out runs/first`
     """
     _require("torch", "train", "train")
+    from deploy import display
+    from models.runtime import load_classifier
     from models.train import TrainConfig, run
 
     config = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
-    path = run(data, out, config, resume, Console())
-    typer.echo(f"written to {path}")
+    console = Console()
+    path = run(data, out, config, resume, console)
+    display.show_model(console, load_classifier(path).bundle)
 
 
 @model_app.command("show")

@@ -15,10 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 
 from models.calibrate import fit_temperature
 from models.card import make_card, make_manifest
@@ -32,11 +30,6 @@ from models.trainer import CHECKPOINT_NAME, EpochRecord, TrainConfig, Trainer, t
 __all__ = ["METRICS_NAME", "TrainConfig", "run"]
 
 METRICS_NAME: Final = "metrics.csv"
-_PARTS: Final = {
-    "test": "test: other objects of the templates trained on",
-    "validation": "validation: templates never trained on",
-}
-_SHOWN: Final = {"log-loss": "log_loss", "macro-F1": "macro_f1", "AUC SNIa": "auc_SNIa"}
 
 
 def run(
@@ -67,8 +60,6 @@ def run(
         console.print("evaluating, with bootstrap intervals ...")
         evaluation = _evaluate(model, labelled, trainer)
         path = _export(model, labelled, trainer, evaluation, out)
-    for part in _PARTS:
-        console.print(_summary(part, evaluation[part]))
     return path
 
 
@@ -138,25 +129,3 @@ def _export(
     manifest = make_manifest(data, trainer.config, golden_inputs(content))
     card = make_card(model, data, trainer, evaluation, manifest, parity)
     return write(content, manifest, card, out)
-
-
-def _summary(part: str, evaluation: dict[str, Any]) -> Table:
-    table = Table(title=_PARTS[part], caption="95 % intervals by object", box=box.SIMPLE)
-    table.add_column("one alert per object")
-    for column in ("objects", *_SHOWN):
-        table.add_column(column, justify="right", no_wrap=True)
-    rows = {
-        "last detection": evaluation["last_detection"],
-        "random detection": evaluation["random_detection"],
-        **{f"detection {n}": row for n, row in evaluation["at_detection"].items()},
-    }
-    for alert, figures in rows.items():
-        shown = [_show(figures.get(name)) for name in _SHOWN.values()]
-        table.add_row(alert, str(figures["objects"]), *shown)
-    return table
-
-
-def _show(figure: dict[str, float | None] | None) -> str:
-    if figure is None or None in figure.values():
-        return "-"
-    return "{value:.3f} [{low:.3f} {high:.3f}]".format_map(figure)
