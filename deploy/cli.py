@@ -130,7 +130,7 @@ def demo(
     seconds: Annotated[float, typer.Option(min=10, help="How long alerts are produced.")] = 60.0,
     alerts_per_visit: Annotated[
         int, typer.Option(min=1, help="Messages per telescope visit; LSST: about 10,000.")
-    ] = 3000,
+    ] = 2000,
 ) -> None:
     """See it work: real alerts through a real Kafka broker on this machine, for a minute.
 

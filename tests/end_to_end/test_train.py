@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,8 @@ from tests.models.supernovae import write_spcc
 
 def _tinyt2(*arguments: str | Path) -> str:
     command = [sys.executable, "-m", "deploy.cli", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=200)
+    environment = {**os.environ, "COLUMNS": "120"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     return " ".join(done.stdout.split())
 
@@ -24,7 +26,7 @@ def test_a_model_that_was_just_trained_serves(tmp_path: Path, alerts_dir: Path) 
     data = write_spcc(tmp_path / "data", per_template=30)
     said = _tinyt2("train", "--data", data, "--out", tmp_path / "run", "--epochs", "2")
     bundle = load_bundle(tmp_path / "run" / "model.onnx")
-    assert bundle.sha256[:12] in said
+    assert bundle.sha256 in said
     assert "last detection" in said
     assert "Trained only on simulated DES supernovae" in said
 
