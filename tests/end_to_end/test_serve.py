@@ -29,6 +29,7 @@ from tests.brokers import Broker
 from tests.records import read_record, read_topic
 
 PARTITIONS = 2
+IN_FLIGHT = 16
 Found = TypeVar("Found")
 
 
@@ -50,7 +51,7 @@ class Stream:
             "TINYT2__KAFKA__CONSUMER__HEARTBEAT_INTERVAL_MS": "500",
             "TINYT2__OUTPUT__TOPIC": f"{self.name}-out",
             "TINYT2__OUTPUT__DEAD_LETTER_TOPIC": f"{self.name}-dead",
-            "TINYT2__BATCH__MAX_MESSAGES": "16",
+            "TINYT2__BATCH__MAX_MESSAGES": str(IN_FLIGHT),
             "TINYT2__HTTP__PORT": "0",
             "TINYT2__LOG__FORMAT": "json",
         }
@@ -184,6 +185,38 @@ def test_every_alert_has_an_output_across_a_restart(
     for key in ("alerts_decoded", "alerts_classified"):
         assert before[key] + after[key] > 0
     assert before["alerts_decoded"] + after["alerts_decoded"] == ids.total()
+
+
+def test_a_kill_loses_nothing_and_repeats_at_most_one_batch(
+    stream: Stream, outcomes: Outcomes, tmp_path: Path
+) -> None:
+    values = outcomes.messages.values * 4
+    stream.produce(values)
+    with serving(stream, tmp_path / "first.log") as first:
+        wait_for(lambda: (first.metric("tinyt2_published_total") > 20) or None, "published alert")
+        first.process.kill()
+    with serving(stream, tmp_path / "second.log") as second:
+        wait_for(lambda: (stream.committed() == len(values)) or None, "end of the topic")
+        second.stop()
+    alerts = Counter(
+        (record["partition"], record["offset"], record["alert_id"])
+        for record in map(read_record, map(_value, stream.read(f"{stream.name}-out")))
+    )
+    dead = Counter(map(_source, stream.read(f"{stream.name}-dead")))
+    assert len(alerts) == 4 * len(outcomes.alerts)
+    assert len(dead) == 4 * outcomes.n_refused
+    twice = {key[:2] for key, times in (alerts + dead).items() if times > 1}
+    assert len(twice) <= IN_FLIGHT
+
+
+def _value(message: Message) -> str | bytes | None:
+    return message.value()
+
+
+def _source(message: Message) -> tuple[int, int, int]:
+    """Return partition and offset of the message that a dead letter was."""
+    headers = dict(message.headers() or [])
+    return int(headers["source_partition"] or 0), int(headers["source_offset"] or 0), 0
 
 
 def test_health_and_metrics_over_http(stream: Stream, outcomes: Outcomes, tmp_path: Path) -> None:
