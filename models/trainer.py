@@ -10,6 +10,7 @@ Notation: B batch, L observations (padded), K classes.
 from __future__ import annotations
 
 import copy
+import io
 import json
 import math
 from collections.abc import Iterator
@@ -27,6 +28,7 @@ from torch.nn.functional import cross_entropy
 from models.augment import Augmentation, alert_views, at_last_detection, random_detection
 from models.datasets import LabelledCurves
 from models.errors import ConfigurationError
+from models.export import replace
 from models.features import LENGTH_BUCKETS, ModelInputs, model_inputs, n_usable
 from models.lightcurve import LightCurves
 from models.split import Split
@@ -203,9 +205,9 @@ class Trainer:
             "seconds": self.seconds,
             "history": [asdict(record) for record in self.history],
         }
-        temporary = folder / f".{CHECKPOINT_NAME}.tmp"
-        torch.save(state, temporary)
-        temporary.replace(folder / CHECKPOINT_NAME)
+        content = io.BytesIO()
+        torch.save(state, content)
+        replace(folder / CHECKPOINT_NAME, content.getvalue())
 
     def resume(self, folder: Path) -> None:
         """Take up the state in ``checkpoint.pt``; `ConfigurationError` if it is of another run."""
