@@ -62,9 +62,7 @@ class Accounting:
         self.alerts_classified += len(outcomes.classified)
         self.not_classified.update(str(r) for r in outcomes.reason if r is not None)
         self.dead_letters.update(str(r) for r in alerts.refused.reason)
-        names = [c.name for c in outcomes.bundle.manifest.classes]
-        best = outcomes.predictions.probabilities.argmax(axis=1)
-        self.classes.update(names[i] for i in best.tolist())
+        self.classes.update(outcomes.predicted)
         self.check()
 
     def check(self) -> None:

@@ -218,9 +218,7 @@ class Metrics:
                 self.end_to_end_latency.labels(survey).observe(seconds)
 
     def _answers(self, outcomes: Outcomes) -> None:
-        names = [c.name for c in outcomes.bundle.manifest.classes]
-        probabilities = outcomes.predictions.probabilities
-        for best, count in Tally(probabilities.argmax(axis=1).tolist()).items():
-            self.predicted_class.labels(names[best]).inc(count)
-        for largest in probabilities.max(axis=1, initial=0).tolist():
+        for name, count in Tally(outcomes.predicted).items():
+            self.predicted_class.labels(name).inc(count)
+        for largest in outcomes.predictions.probabilities.max(axis=1, initial=0).tolist():
             self.max_probability.observe(largest)

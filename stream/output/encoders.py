@@ -38,6 +38,7 @@ _SINGLE_OBJECT: Final = b"\xc3\x01" + bytes.fromhex(
 )
 """Avro single-object encoding: marker and fingerprint of the schema."""
 
+_VERSION: Final = version("tinyt2")
 _RESIDUAL_EPSILON: Final = 1e-6
 
 
@@ -73,7 +74,7 @@ def encode_elasticc(outcomes: Outcomes) -> list[bytes]:
     common = {
         "brokerIngestTimestamp": messages.ingest_ms,
         "brokerName": "tinyt2",
-        "brokerVersion": version("tinyt2"),
+        "brokerVersion": _VERSION,
         "classifierName": f"{bundle.manifest.name} {bundle.manifest.version}",
         "classifierParams": f"sha256={bundle.sha256}",
     }

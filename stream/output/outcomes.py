@@ -47,6 +47,12 @@ class Outcomes:
         """Return the number of messages that became dead letters."""
         return len(self.alerts.refused)
 
+    @property
+    def predicted(self) -> list[str]:
+        """Return the most probable class of each of the c classified alerts."""
+        names = [c.name for c in self.bundle.manifest.classes]
+        return [names[i] for i in self.predictions.probabilities.argmax(axis=1).tolist()]
+
     def alert_table(self) -> pa.Table:
         """Return the records of the n alerts, in the output schema."""
         n = len(self.alerts)
