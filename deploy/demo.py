@@ -23,7 +23,7 @@ from types import FrameType
 from typing import Any, Final
 
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 from rich.console import Console
 from rich.live import Live
 from rich.panel import Panel
@@ -37,7 +37,7 @@ from deploy.visits import VISIT_S, PacedProducer, visit_releases
 from models.errors import TinyT2Error
 from models.runtime import load_classifier
 from stream.accounting import Accounting
-from stream.librdkafka import KafkaOptions, consumer_config
+from stream.librdkafka import KafkaOptions, open_consumer
 from stream.sources.archive import alert_files
 from stream.sources.memory import message_batch
 
@@ -215,7 +215,7 @@ def _tail(log: Path) -> str:
 
 def _committed(bootstrap_servers: str) -> int:
     """Return how many messages the service's group has committed."""
-    consumer = Consumer(consumer_config(KafkaOptions(bootstrap_servers, _GROUP)))
+    consumer = open_consumer(KafkaOptions(bootstrap_servers, _GROUP))
     partitions = [TopicPartition(_INPUT, p) for p in range(_PARTITIONS)]
     offsets = [p.offset for p in consumer.committed(partitions, timeout=10)]
     consumer.close()

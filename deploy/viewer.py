@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections import deque
 from datetime import datetime
 from typing import Any, Final
 
 import numpy as np
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import TopicPartition
 from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
-from stream.librdkafka import KafkaOptions, consumer_config
+from stream.librdkafka import KafkaOptions, open_consumer
 
 __all__ = ["Viewer"]
 
@@ -35,7 +34,7 @@ class Viewer:
         """From append to the input topic until the record was read here."""
         self._arrivals: deque[float] = deque()
         self._latest: deque[dict[str, Any]] = deque(maxlen=_LATEST)
-        self._consumer = Consumer(consumer_config(options), logger=logging.getLogger("librdkafka"))
+        self._consumer = open_consumer(options)
         self._consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
 
     def poll(self) -> int:

@@ -6,7 +6,6 @@ as the pipelines of its 189 detectors finish: bursts with gaps between them.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -14,9 +13,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from confluent_kafka import Producer
 
-from stream.librdkafka import KafkaOptions, producer_config
+from stream.librdkafka import KafkaOptions, open_producer
 
 __all__ = ["VISIT_S", "PacedProducer", "Release", "visit_releases"]
 
@@ -59,7 +57,7 @@ class PacedProducer(threading.Thread):
         self, options: KafkaOptions, topic: str, values: Sequence[bytes], releases: list[Release]
     ) -> None:
         super().__init__(name="producer", daemon=True)
-        self._producer = Producer(producer_config(options), logger=logging.getLogger("librdkafka"))
+        self._producer = open_producer(options)
         self._topic = topic
         self._values = values
         self._releases = releases

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-__all__ = ["KafkaOptions", "admin_config", "consumer_config", "producer_config"]
+from confluent_kafka import Consumer, KafkaException, Producer
+
+from models.errors import ConfigurationError
+
+__all__ = [
+    "KafkaOptions",
+    "open_consumer",
+    "open_producer",
+]
 
 Client = Mapping[str, str | int | float | bool]
 
+_LOGGER: Final = logging.getLogger("librdkafka")
 _MAX_MESSAGE_BYTES: Final = 64 * 2**20
 _PREFETCH_KBYTES: Final = 65536
 _STATISTICS_MS: Final = 1000
@@ -30,8 +41,8 @@ class KafkaOptions:
     producer: Client = field(default_factory=dict, repr=False)
 
 
-def admin_config(options: KafkaOptions) -> dict[str, Any]:
-    """Return the configuration of a client that only asks and administers."""
+def _client_config(options: KafkaOptions) -> dict[str, Any]:
+    """Return what every client has in common."""
     return {
         "bootstrap.servers": options.bootstrap_servers,
         "client.id": "tinyt2",
@@ -39,12 +50,10 @@ def admin_config(options: KafkaOptions) -> dict[str, Any]:
     }
 
 
-def consumer_config(
-    options: KafkaOptions, on_statistics: Callable[[str], None] | None = None
-) -> dict[str, Any]:
+def _consumer_config(options: KafkaOptions) -> dict[str, Any]:
     """Return the configuration of the input: only offsets that we stored are ever committed."""
-    config: dict[str, Any] = {
-        **admin_config(options),
+    return {
+        **_client_config(options),
         "group.id": options.group_id,
         "auto.offset.reset": "earliest",
         "enable.auto.offset.store": False,
@@ -57,18 +66,15 @@ def consumer_config(
         "partition.assignment.strategy": "cooperative-sticky",
         **options.consumer,
     }
-    if on_statistics is not None:
-        config |= {"statistics.interval.ms": _STATISTICS_MS, "stats_cb": on_statistics}
-    return config
 
 
-def producer_config(options: KafkaOptions) -> dict[str, Any]:
+def _producer_config(options: KafkaOptions) -> dict[str, Any]:
     """Return the configuration of the output: every record acknowledged by all replicas, in order.
 
     A record waits for its broker as long as it takes: the input pauses meanwhile.
     """
     return {
-        **admin_config(options),
+        **_client_config(options),
         "acks": "all",
         "enable.idempotence": True,
         "message.timeout.ms": 0,
@@ -77,3 +83,35 @@ def producer_config(options: KafkaOptions) -> dict[str, Any]:
         "compression.type": "lz4",
         **options.producer,
     }
+
+
+def open_consumer(
+    options: KafkaOptions, on_statistics: Callable[[str], None] | None = None
+) -> Consumer:
+    """Open a consumer; `ConfigurationError` when librdkafka refuses the configuration.
+
+    ``on_statistics`` is given librdkafka's statistics as JSON, once a second.
+    """
+    config = _consumer_config(options)
+    if on_statistics is not None:
+        config |= {"statistics.interval.ms": _STATISTICS_MS, "stats_cb": on_statistics}
+    with _refused():
+        return Consumer(config, logger=_LOGGER)
+
+
+def open_producer(options: KafkaOptions, *, report_errors_only: bool = False) -> Producer:
+    """Open a producer; `ConfigurationError` when librdkafka refuses the configuration.
+
+    ``report_errors_only``: call back for records that could not be delivered, not for others.
+    """
+    config = _producer_config(options) | {"delivery.report.only.error": report_errors_only}
+    with _refused():
+        return Producer(config, logger=_LOGGER)
+
+
+@contextmanager
+def _refused() -> Iterator[None]:
+    try:
+        yield
+    except (KafkaException, ValueError) as error:
+        raise ConfigurationError(f"Kafka refuses the configuration: {error}") from error

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
 from importlib.metadata import version
+from typing import Final
 
 import structlog
-from confluent_kafka import KafkaError, KafkaException, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message
 
 from models.errors import ConfigurationError, DeliveryError
 from stream.alerts import MessageBatch
-from stream.librdkafka import KafkaOptions, producer_config
+from stream.librdkafka import KafkaOptions, open_producer
 from stream.output.encoders import Encoder
 from stream.output.outcomes import Outcomes
 
 __all__ = ["KafkaSink"]
 
 log = structlog.get_logger()
+
+_VERSION: Final = version("tinyt2")
 
 
 class KafkaSink:
@@ -34,11 +36,7 @@ class KafkaSink:
         self._servers = options.bootstrap_servers
         self._pending: deque[_Record] = deque()
         self._failure: KafkaError | None = None
-        config = producer_config(options) | {"delivery.report.only.error": True}
-        try:
-            self._producer = Producer(config, logger=logging.getLogger("librdkafka"))
-        except (KafkaException, ValueError) as error:
-            raise ConfigurationError(f"Kafka refuses the configuration: {error}") from error
+        self._producer = open_producer(options, report_errors_only=True)
 
     def check(self, wait_s: float) -> None:
         """Raise `ConfigurationError` when the cluster or one of the output topics is not there."""
@@ -92,7 +90,7 @@ class KafkaSink:
             "source_partition": messages.partition[row],
             "source_offset": messages.offset[row],
             "source_timestamp_ms": messages.timestamp_ms[row],
-            "tinyt2_version": version("tinyt2"),
+            "tinyt2_version": _VERSION,
         }
         return _Record(
             self._dead_letter_topic,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,7 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from models.errors import ConfigurationError, DeliveryError
 from stream.alerts import MessageBatch
 from stream.clock import Clock, system_clock
-from stream.librdkafka import KafkaOptions, consumer_config
+from stream.librdkafka import KafkaOptions, open_consumer
 from stream.metrics import Metrics
 
 __all__ = ["KafkaSource"]
@@ -44,11 +43,7 @@ class KafkaSource:
         self.assigned = False
         """True while this member has partitions."""
         self._last_ms: dict[tuple[str, int], int] = {}
-        config = consumer_config(options, self._on_statistics)
-        try:
-            self._consumer = Consumer(config, logger=logging.getLogger("librdkafka"))
-        except (KafkaException, ValueError) as error:
-            raise ConfigurationError(f"Kafka refuses the configuration: {error}") from error
+        self._consumer = open_consumer(options, self._on_statistics)
 
     def poll(self, max_messages: int, wait_s: float) -> MessageBatch | None:
         """Return up to ``max_messages`` that came within ``wait_s`` seconds; never None.

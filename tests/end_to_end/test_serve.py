@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import pytest
-from confluent_kafka import Consumer, Message, Producer, TopicPartition
+from confluent_kafka import Consumer, Message, TopicPartition
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.broker import EmbeddedBroker
-from stream.librdkafka import KafkaOptions, producer_config
+from stream.librdkafka import KafkaOptions, open_producer
 from stream.output.outcomes import Outcomes
 from tests.brokers import Broker
 from tests.records import read_record, read_topic
@@ -71,7 +71,7 @@ class Stream:
 
     def produce(self, values: list[bytes]) -> None:
         """Append messages, spread over the partitions."""
-        producer = Producer(producer_config(KafkaOptions(self.broker.bootstrap_servers)))
+        producer = open_producer(KafkaOptions(self.broker.bootstrap_servers))
         for i, value in enumerate(values):
             producer.produce(self.name, value, partition=i % PARTITIONS)
             producer.poll(0)
