@@ -32,15 +32,15 @@ is nearest in log wavelength.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
-import numba
 import numpy as np
 import numpy.typing as npt
 
 from models.errors import DataError
+from models.jit import compiled
 from models.lightcurve import BANDS, LightCurves
 
 __all__ = [
@@ -168,15 +168,7 @@ def _check(
         raise DataError(f"row {wrong[0]} does not exist, there are {n} curves", int(wrong[0]))
 
 
-def _compiled(kernel: Callable[..., Any]) -> Callable[..., Any]:
-    """Compile a kernel, with a cache of machine code where there is a folder for it."""
-    try:
-        return numba.njit(kernel, cache=True, nogil=True)  # type: ignore[no-any-return]
-    except RuntimeError:  # the installation and the home directory are both read-only
-        return numba.njit(kernel, nogil=True)  # type: ignore[no-any-return]
-
-
-@_compiled
+@compiled
 def _fill(  # type: ignore[no-untyped-def]
     starts,
     lengths,
@@ -217,7 +209,7 @@ def _fill(  # type: ignore[no-untyped-def]
         objects[row, 2] = np.log1p(detections)
 
 
-@_compiled
+@compiled
 def _thin(start, length, band, slot_of, kept):  # type: ignore[no-untyped-def]
     """Write the observations to keep, in order of time, and return how many.
 
@@ -250,7 +242,7 @@ def _thin(start, length, band, slot_of, kept):  # type: ignore[no-untyped-def]
     return n + newest
 
 
-@_compiled
+@compiled
 def _scale(kept, flux, flux_err):  # type: ignore[no-untyped-def]
     scale = 0.0
     largest_err = 0.0
@@ -262,7 +254,7 @@ def _scale(kept, flux, flux_err):  # type: ignore[no-untyped-def]
     return scale if scale > 0.0 else largest_err
 
 
-@_compiled
+@compiled
 def _context(kept, mjd, band, slot_of, tokens):  # type: ignore[no-untyped-def]
     """Write the latest and the next value in each slot, one pass in each direction."""
     n = len(kept)
@@ -276,7 +268,7 @@ def _context(kept, mjd, band, slot_of, tokens):  # type: ignore[no-untyped-def]
         seen[slot_of[band[kept[i]]]] = i
 
 
-@_compiled
+@compiled
 def _neighbours(seen, kept, mjd, tokens, i, first):  # type: ignore[no-untyped-def]
     for slot in range(_SLOTS):
         k = seen[slot]

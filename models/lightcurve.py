@@ -8,6 +8,8 @@ ever used. Fluxes are difference-image fluxes in nJy (AB zero point 31.4) as
 observed, not corrected for dust.
 """
 
+# ruff: noqa: ANN001, ANN202 (numba infers the types of the kernels)
+
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
@@ -17,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.errors import DataError
+from models.jit import compiled
 
 __all__ = [
     "AB_ZERO_POINT_NJY",
@@ -151,24 +154,16 @@ class LightCurves:
         Values of the same curve, time and band are one exposure: the lowest
         ``rank`` (`DETECTION`, `FORCED`, `UPPER_LIMIT`) wins, the first among
         equals. Observations that are not finite or have an error <= 0 are
-        dropped. All arrays are [m]; ``curve`` numbers them 0 .. n_curves - 1.
+        dropped. All arrays are [m]; ``curve`` numbers them 0 .. n_curves - 1,
+        `DataError` for any other number.
         """
-        usable = np.isfinite(mjd) & np.isfinite(flux) & np.isfinite(flux_err) & (flux_err > 0)
-        order = np.lexsort((rank, band, mjd, curve))
-        order = order[usable[order]]
-        curve, mjd, band = curve[order], mjd[order], band[order]
-        first = np.ones(len(order), np.bool_)
-        first[1:] = (np.diff(curve) != 0) | (np.diff(mjd) != 0) | (band[1:] != band[:-1])
-        kept = order[first]
+        # The kernel checks no index: one out of bounds would write to foreign memory.
+        if len(curve) and not 0 <= curve.min() <= curve.max() < n_curves:
+            raise DataError(f"curves must be numbered 0 to {n_curves - 1}", curve)
         splits = np.zeros(n_curves + 1, np.int64)
-        np.cumsum(np.bincount(curve[first], minlength=n_curves), out=splits[1:])
+        kept = _kept(curve, mjd, band, flux, flux_err, rank, splits)
         return cls(
-            splits=splits,
-            mjd=mjd[first],
-            band=band[first],
-            flux=flux[kept],
-            flux_err=flux_err[kept],
-            detected=rank[kept] == DETECTION,
+            splits, mjd[kept], band[kept], flux[kept], flux_err[kept], rank[kept] == DETECTION
         )
 
     def take(self, rows: npt.NDArray[np.integer]) -> LightCurves:
@@ -198,3 +193,73 @@ class LightCurves:
             self.flux_err[keep],
             self.detected[keep],
         )
+
+
+@compiled
+def _kept(curve, mjd, band, flux, flux_err, rank, splits):  # type: ignore[no-untyped-def]
+    """Return the observations to keep, in order; write the end of each curve to ``splits``."""
+    order = _by_curve(curve, mjd, flux, flux_err, splits)
+    kept = np.empty(len(order), np.int64)
+    best = np.full(256, -1, np.int64)
+    n = 0
+    for i in range(len(splits) - 1):
+        members = order[splits[i] : splits[i + 1]]
+        splits[i] = n
+        if not _is_sorted(members, mjd):
+            members = members[np.argsort(mjd[members], kind="mergesort")]
+        first = 0
+        while first < len(members):
+            end = first + 1
+            while end < len(members) and mjd[members[end]] == mjd[members[first]]:
+                end += 1
+            n = _keep_best(members[first:end], band, rank, best, kept, n)
+            first = end
+    splits[-1] = n
+    return kept[:n]
+
+
+@compiled
+def _by_curve(curve, mjd, flux, flux_err, splits):  # type: ignore[no-untyped-def]
+    """Return the usable observations, those of one curve together and in the order they came."""
+    usable = np.empty(len(curve), np.bool_)
+    for j in range(len(curve)):
+        measured = np.isfinite(flux[j]) and np.isfinite(flux_err[j]) and flux_err[j] > 0
+        usable[j] = measured and np.isfinite(mjd[j])
+        splits[curve[j] + 1] += usable[j]
+    for i in range(1, len(splits)):
+        splits[i] += splits[i - 1]
+    order = np.empty(splits[-1], np.int64)
+    position = splits[:-1].copy()
+    for j in range(len(curve)):
+        if usable[j]:
+            order[position[curve[j]]] = j
+            position[curve[j]] += 1
+    return order
+
+
+@compiled
+def _is_sorted(members, mjd):  # type: ignore[no-untyped-def]
+    k = 1
+    while k < len(members) and mjd[members[k - 1]] <= mjd[members[k]]:
+        k += 1
+    return k >= len(members)
+
+
+@compiled
+def _keep_best(same_time, band, rank, best, kept, n):  # type: ignore[no-untyped-def]
+    """Append the best of each band of observations of one time, in order of band."""
+    if len(same_time) == 1:
+        kept[n] = same_time[0]
+        return n + 1
+    low, high = 255, 0
+    for j in same_time:
+        b = band[j]
+        low, high = min(low, b), max(high, b)
+        if best[b] < 0 or rank[j] < rank[best[b]]:
+            best[b] = j
+    for b in range(low, high + 1):
+        if best[b] >= 0:
+            kept[n] = best[b]
+            best[b] = -1
+            n += 1
+    return n

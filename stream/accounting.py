@@ -11,9 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from models.errors import AccountingError
 from stream.alerts import MessageBatch
 from stream.output.outcomes import Outcomes
+from stream.tally import tally
 
 __all__ = ["Accounting"]
 
@@ -55,14 +59,14 @@ class Accounting:
     def delivered(self, outcomes: Outcomes) -> None:
         """Record that all outcomes of a batch were delivered; check the sums."""
         alerts = outcomes.alerts
-        decoded = len(set(alerts.message.tolist()))
+        decoded = int(np.count_nonzero(np.bincount(alerts.message)))
         self.messages_in_flight -= len(outcomes.messages)
         self.messages_decoded += decoded
         self.alerts_decoded += len(alerts)
         self.alerts_classified += len(outcomes.classified)
-        self.not_classified.update(str(r) for r in outcomes.reason if r is not None)
+        self.not_classified.update(_counts(outcomes.reason))
         self.dead_letters.update(str(r) for r in alerts.refused.reason)
-        self.classes.update(outcomes.predicted)
+        self.classes.update(_counts(outcomes.predicted))
         self.check()
 
     def check(self) -> None:
@@ -76,6 +80,11 @@ class Accounting:
                 f"{alerts} have an outcome. Please report this with the log",
                 self,
             )
+
+
+def _counts(column: pa.DictionaryArray) -> dict[str, int]:
+    """Return how often each value occurs, nulls left out."""
+    return {value: count for (value,), count in tally(column).items() if value}
 
 
 def _plain(value: int | Counter[str]) -> int | dict[str, int]:

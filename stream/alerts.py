@@ -90,6 +90,10 @@ class MessageBatch:
     def __len__(self) -> int:
         return len(self.values)
 
+    def topics(self) -> pa.DictionaryArray:
+        """Return ``topic`` as a column, [N]."""
+        return pa.array(self.topic, pa.string()).dictionary_encode()
+
 
 @dataclass(slots=True)
 class RefusedMessages:
@@ -124,8 +128,8 @@ class AlertBatch:
     """[n] the triggering source: candid (ZTF), diaSourceId (LSST)."""
     object_id: pa.StringArray
     """[n] objectId, diaObjectId or ssObjectId as text."""
-    survey: list[str]
-    """[n] name of the survey: ``ztf``, ``lsst``."""
+    survey: pa.DictionaryArray
+    """[n] name of the survey, never null: ``ztf``, ``lsst``."""
     trigger_mjd: npt.NDArray[np.float64]
     """[n] time of the triggering observation in the survey's time scale, days."""
     observation_ms: npt.NDArray[np.int64]

@@ -1,136 +1,124 @@
-"""Alerts while they are decoded: columns that grow, and shrink back when a message fails."""
+"""The alerts of a batch while it is decoded: parts of columns, joined at the end."""
 
 from __future__ import annotations
 
-from array import array
-from typing import Final, NamedTuple
+from dataclasses import dataclass
+from typing import Final, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from models.lightcurve import LightCurves
-from stream.alerts import MJD_UNIX_EPOCH, AlertBatch, RefusedMessages
+from stream.alerts import MJD_UNIX_EPOCH, AlertBatch, RefusedMessages, RefusedReason
+from stream.avro.tables import Rows
+from stream.refusal import Refusal
+from stream.surveys.survey import Observations, Survey, SurveyAlerts
 
-__all__ = ["AlertColumns", "Mark"]
+__all__ = ["AlertColumns"]
 
 _MS_PER_DAY: Final = 86_400_000
 
 
-class Mark(NamedTuple):
-    """How long the columns were at some moment."""
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Alerts that one survey read at once."""
 
-    alerts: int
-    observations: int
+    survey: Survey
+    alerts: SurveyAlerts
+    message: npt.NDArray[np.int64]
+    """[n] row in the `MessageBatch`."""
 
 
 class AlertColumns:
-    """n alerts and their m observations, one array per column."""
+    """Alerts and refusals of a `MessageBatch` of ``n_messages``, in any order."""
 
-    def __init__(self) -> None:
-        self._message = array("i")
-        self._survey: list[str] = []
-        self._alert_id = array("q")
-        self._source_id = array("q")
-        self._object_id: list[str] = []
-        self._trigger_mjd = array("d")
-        self._utc_offset_ms = array("q")
-        self._solar_system = array("b")
-        self._curve = array("q")
-        self._mjd = array("d")
-        self._band = array("B")
-        self._flux = array("d")
-        self._flux_err = array("d")
-        self._rank = array("B")
+    def __init__(self, n_messages: int) -> None:
+        self._parts: list[_Part] = []
+        self._refusals: dict[int, Refusal] = {}
+        self._n_messages = n_messages
 
-    def add_alert(
-        self,
-        alert_id: int,
-        source_id: int,
-        object_id: str,
-        trigger_mjd: float,
-        *,
-        solar_system: bool,
-        utc_offset_ms: int = 0,
-    ) -> None:
-        """Begin an alert; ``utc_offset_ms`` is the survey's time scale minus UTC."""
-        self._alert_id.append(alert_id)
-        self._source_id.append(source_id)
-        self._object_id.append(object_id)
-        self._trigger_mjd.append(trigger_mjd)
-        self._utc_offset_ms.append(utc_offset_ms)
-        self._solar_system.append(solar_system)
+    def add(self, survey: Survey, rows: dict[str, Rows]) -> None:
+        """Take the alerts of a survey's tables, and refuse the messages of unusable ones."""
+        alerts = survey.read(rows)
+        own = rows[""]
+        self._parts.append(_Part(survey, alerts, own.parent.astype(np.int64)))
+        for row in np.flatnonzero(~own.usable).tolist():
+            self.refuse(
+                int(own.parent[row]), Refusal(RefusedReason.INVALID_FIELD, own.problem(row))
+            )
 
-    def add_observation(
-        self, mjd: float, band: int, flux: float, flux_err: float, rank: int
-    ) -> None:
-        """Add an observation (days, row of `BANDS`, nJy, nJy) to the alert begun last."""
-        self._curve.append(len(self._alert_id) - 1)
-        self._mjd.append(mjd)
-        self._band.append(band)
-        self._flux.append(flux)
-        self._flux_err.append(flux_err)
-        self._rank.append(rank)
+    def refuse(self, message: int, refusal: Refusal) -> None:
+        """Refuse a message with all its alerts; the first reason stays."""
+        self._refusals.setdefault(message, refusal)
 
-    def end_alert(self, message: int, survey: str) -> None:
-        """Finish the alert begun last: it came out of this message of the batch."""
-        self._message.append(message)
-        self._survey.append(survey)
-
-    def mark(self) -> Mark:
-        """Return the present length, to `cut_back` to."""
-        return Mark(len(self._alert_id), len(self._mjd))
-
-    def cut_back(self, mark: Mark) -> None:
-        """Forget everything that was added after the mark."""
-        for alerts in (
-            self._message,
-            self._survey,
-            self._alert_id,
-            self._source_id,
-            self._object_id,
-            self._trigger_mjd,
-            self._utc_offset_ms,
-            self._solar_system,
-        ):
-            del alerts[mark.alerts :]
-        for observations in (
-            self._curve,
-            self._mjd,
-            self._band,
-            self._flux,
-            self._flux_err,
-            self._rank,
-        ):
-            del observations[mark.observations :]
-
-    def to_batch(self, refused: RefusedMessages) -> AlertBatch:
-        """Return the columns as a batch, its light curves sorted and without duplicates."""
-        trigger_mjd = np.array(self._trigger_mjd, np.float64)
-        unix_ms = np.rint((trigger_mjd - MJD_UNIX_EPOCH) * _MS_PER_DAY).astype(np.int64)
+    def to_batch(self) -> AlertBatch:
+        """Return the alerts of all messages that were not refused, in order of the messages."""
+        names = [part.survey.name for part in self._parts]
+        sizes = [len(part.message) for part in self._parts]
+        message = _joined([part.message for part in self._parts], np.int64)
+        refused = np.zeros(self._n_messages, np.bool_)
+        refused[list(self._refusals)] = True
+        order = np.argsort(message, kind="stable")
+        order = order[~refused[message[order]]]
+        of_part = np.repeat(np.arange(len(names), dtype=np.int32), sizes)[order]
+        alerts = [part.alerts for part in self._parts]
+        trigger_mjd = _joined([a.trigger_mjd for a in alerts], np.float64)[order]
+        offset_ms = np.array([part.survey.utc_offset_ms for part in self._parts], np.int64)
         return AlertBatch(
-            curves=self._light_curves(),
-            alert_id=np.array(self._alert_id, np.int64),
-            source_id=np.array(self._source_id, np.int64),
-            object_id=pa.array(self._object_id, pa.string()),
-            survey=self._survey,
+            curves=self._light_curves(order, sizes),
+            alert_id=_joined([a.alert_id for a in alerts], np.int64)[order],
+            source_id=_joined([a.source_id for a in alerts], np.int64)[order],
+            object_id=_texts([a.object_id for a in alerts]).take(pa.array(order)),
+            survey=pa.DictionaryArray.from_arrays(of_part, pa.array(names, pa.string())),
             trigger_mjd=trigger_mjd,
-            observation_ms=unix_ms - np.array(self._utc_offset_ms, np.int64),
-            solar_system=np.array(self._solar_system, np.bool_),
-            message=np.array(self._message, np.int32),
-            refused=refused,
+            observation_ms=_unix_ms(trigger_mjd) - offset_ms[of_part],
+            solar_system=_joined([a.solar_system for a in alerts], np.bool_)[order],
+            message=message[order].astype(np.int32),
+            refused=self._refused(),
         )
 
-    def _light_curves(self) -> LightCurves:
+    def _light_curves(self, order: npt.NDArray[np.int64], sizes: list[int]) -> LightCurves:
+        """Return the curves of the alerts that ``order`` names, in that order."""
+        n = int(sum(sizes))
+        curve_of = np.full(n, -1)
+        curve_of[order] = np.arange(len(order))
+        first = np.cumsum([0, *sizes])
+        parts: list[Observations] = []
+        for part, start in zip(self._parts, first, strict=False):
+            for observations in part.alerts.observations:
+                parts.append(observations.of(curve_of[start + observations.alert]))
+        flux = _joined([o.flux for o in parts], np.float64)
+        flux_err = _joined([o.flux_err for o in parts], np.float64)
         # A flux beyond float32 becomes inf, and is then dropped like any other that is not finite.
         with np.errstate(over="ignore"):
-            flux = np.array(self._flux, np.float64).astype(np.float32)
-            flux_err = np.array(self._flux_err, np.float64).astype(np.float32)
-        return LightCurves.from_observations(
-            curve=np.array(self._curve, np.int64),
-            mjd=np.array(self._mjd, np.float64),
-            band=np.array(self._band, np.uint8),
-            flux=flux,
-            flux_err=flux_err,
-            rank=np.array(self._rank, np.uint8),
-            n_curves=len(self._alert_id),
-        )
+            return LightCurves.from_observations(
+                curve=_joined([o.alert for o in parts], np.int64),
+                mjd=_joined([o.mjd for o in parts], np.float64),
+                band=_joined([o.band for o in parts], np.uint8),
+                flux=flux.astype(np.float32),
+                flux_err=flux_err.astype(np.float32),
+                rank=_joined([o.rank for o in parts], np.uint8),
+                n_curves=len(order),
+            )
+
+    def _refused(self) -> RefusedMessages:
+        refused = RefusedMessages()
+        for message, refusal in sorted(self._refusals.items()):
+            refused.add(message, refusal.reason, refusal.error)
+        return refused
+
+
+_Item = TypeVar("_Item", bound=np.generic)
+
+
+def _joined(parts: list[npt.NDArray[_Item]], dtype: type[_Item]) -> npt.NDArray[_Item]:
+    return np.concatenate([np.zeros(0, dtype), *parts])
+
+
+def _texts(parts: list[pa.StringArray]) -> pa.StringArray:
+    return pa.concat_arrays([pa.array([], pa.string()), *parts])
+
+
+def _unix_ms(mjd: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    return np.rint((mjd - MJD_UNIX_EPOCH) * _MS_PER_DAY).astype(np.int64)

@@ -9,6 +9,7 @@ from time import perf_counter
 from typing import Final
 
 import numpy as np
+import pyarrow as pa
 from prometheus_client import (
     GC_COLLECTOR,
     PLATFORM_COLLECTOR,
@@ -21,7 +22,9 @@ from prometheus_client import (
 
 from models.bundle import Bundle
 from stream.alerts import MessageBatch
+from stream.histogram import ArrayHistogram
 from stream.output.outcomes import Outcomes, is_date
+from stream.tally import tally
 
 __all__ = ["Metrics"]
 
@@ -100,7 +103,7 @@ class Metrics:
             buckets=_STAGE_BUCKETS,
             registry=registry,
         )
-        self.end_to_end_latency = Histogram(
+        self.end_to_end_latency = ArrayHistogram(
             "tinyt2_end_to_end_latency_seconds",
             "From append to the input topic until our record was acknowledged.",
             ["survey"],
@@ -133,6 +136,12 @@ class Metrics:
         self.schema_unknown = Counter(
             "tinyt2_schema_unknown", "Messages whose schema id is not known.", registry=registry
         )
+        self.decoder_fallback = Counter(
+            "tinyt2_decoder_fallback",
+            "Messages that only the general decoder could read: slow.",
+            ["schema"],
+            registry=registry,
+        )
 
     def _define_model(self, registry: CollectorRegistry) -> None:
         self.model_info = Gauge(
@@ -147,7 +156,7 @@ class Metrics:
             ["class"],
             registry=registry,
         )
-        self.max_probability = Histogram(
+        self.max_probability = ArrayHistogram(
             "tinyt2_max_probability",
             "Probability of the most probable class.",
             buckets=tuple(np.linspace(0.1, 1.0, 10).round(1).tolist()),
@@ -181,9 +190,14 @@ class Metrics:
         self.schema_cache_misses.inc(misses)
         self.schema_unknown.inc(unknown)
 
+    def fallbacks(self, messages: Tally[str]) -> None:
+        """Count messages that only fastavro could read, by the name of their schema."""
+        for schema, count in messages.items():
+            self.decoder_fallback.labels(schema).inc(count)
+
     def consumed(self, messages: MessageBatch, wait_s: float) -> None:
         """Count a batch that was read."""
-        for topic, count in Tally(self._labels(messages.topic)).items():
+        for (topic,), count in tally(self._labels(messages)).items():
             self.messages_consumed.labels(topic).inc(count)
         self.batch_size.observe(len(messages))
         self.batch_wait.observe(wait_s)
@@ -192,33 +206,36 @@ class Metrics:
         """Count a batch whose outcomes had been delivered at a time, Unix ms."""
         alerts, messages = outcomes.alerts, outcomes.messages
         self.messages_decoded.inc(len(messages) - outcomes.n_refused)
-        topics = self._labels([messages.topic[i] for i in alerts.message])
-        for (survey, topic), count in Tally(zip(alerts.survey, topics, strict=True)).items():
+        topic_of_alert = self._labels(messages).take(pa.array(alerts.message))
+        for (survey, topic), count in tally(alerts.survey, topic_of_alert).items():
             self.alerts_consumed.labels(survey, topic).inc(count)
-        for (survey, reason), count in Tally(
-            zip(alerts.survey, outcomes.reason, strict=True)
-        ).items():
-            outcome = "classified" if reason is None else "not_classified"
-            self.alerts.labels(survey, outcome, reason or "").inc(count)
+        for (survey, reason), count in tally(alerts.survey, outcomes.reason).items():
+            outcome = "not_classified" if reason else "classified"
+            self.alerts.labels(survey, outcome, reason).inc(count)
         for refused, count in Tally(alerts.refused.reason).items():
             self.dead_letters.labels(str(refused)).inc(count)
         self.published.inc(len(alerts))
         self._latency(outcomes, now_ms)
         self._answers(outcomes)
 
-    def _labels(self, topics: list[str]) -> list[str]:
-        return topics if self._topic is None else [self._topic] * len(topics)
+    def _labels(self, messages: MessageBatch) -> pa.DictionaryArray:
+        """Return the topic that labels each message, [N]."""
+        if self._topic is None:
+            return messages.topics()
+        label = pa.array([self._topic], pa.string())
+        return pa.DictionaryArray.from_arrays(np.zeros(len(messages), np.int32), label)
 
     def _latency(self, outcomes: Outcomes, now_ms: int) -> None:
         appended = outcomes.messages.timestamp_ms[outcomes.alerts.message]
-        known = is_date(appended).tolist()
-        latency = ((now_ms - appended) / 1000).tolist()
-        for survey, seconds, usable in zip(outcomes.alerts.survey, latency, known, strict=True):
-            if usable:
-                self.end_to_end_latency.labels(survey).observe(seconds)
+        known = is_date(appended)
+        survey = outcomes.alerts.survey
+        code = survey.indices.to_numpy()
+        for i, name in enumerate(survey.dictionary.to_pylist()):
+            latency_ms = now_ms - appended[known & (code == i)]
+            if len(latency_ms):
+                self.end_to_end_latency.labels(name).observe_all(latency_ms / 1000)
 
     def _answers(self, outcomes: Outcomes) -> None:
-        for name, count in Tally(outcomes.predicted).items():
+        for (name,), count in tally(outcomes.predicted).items():
             self.predicted_class.labels(name).inc(count)
-        for largest in outcomes.predictions.probabilities.max(axis=1, initial=0).tolist():
-            self.max_probability.observe(largest)
+        self.max_probability.observe_all(outcomes.predictions.probabilities.max(axis=1, initial=0))

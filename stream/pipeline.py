@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from models.features import n_usable
 from models.runtime import Classifier
@@ -14,6 +18,8 @@ from stream.metrics import Metrics
 from stream.output.outcomes import Outcomes
 
 __all__ = ["Pipeline"]
+
+_CLASSIFIED: Final = -1
 
 
 class Pipeline:
@@ -34,13 +40,14 @@ class Pipeline:
 
     def process(self, messages: MessageBatch) -> Outcomes:
         """Return the outcome of every message and every alert in it."""
-        before = self._schema_look_ups()
+        before, fallbacks = self._schema_look_ups(), self._decoder.fallbacks.copy()
         with self._metrics.stage("decode"):
             alerts = self._decoder.decode(messages)
         self._metrics.schemas(*(self._schema_look_ups() - before).tolist())
+        self._metrics.fallbacks(self._decoder.fallbacks - fallbacks)
         observations = n_usable(alerts.curves, alerts.trigger_mjd)
         reason = self._reasons(alerts, observations)
-        classified = np.flatnonzero([r is None for r in reason])
+        classified = np.flatnonzero(reason.is_null())
         with self._metrics.stage("classify"):
             predictions = self.classifier.predict(alerts.curves, alerts.trigger_mjd, classified)
         return Outcomes(
@@ -62,14 +69,19 @@ class Pipeline:
 
     def _reasons(
         self, alerts: AlertBatch, observations: npt.NDArray[np.int64]
-    ) -> list[NotClassifiedReason | None]:
+    ) -> pa.DictionaryArray:
         manifest = self.classifier.bundle.manifest
-        reasons = np.full(len(alerts), None, object)
-        reasons[observations < manifest.minimum_observations] = (
-            NotClassifiedReason.TOO_FEW_OBSERVATIONS
-        )
-        reasons[alerts.solar_system] = NotClassifiedReason.SOLAR_SYSTEM
-        reasons[[s not in manifest.surveys for s in alerts.survey]] = (
-            NotClassifiedReason.SURVEY_NOT_SUPPORTED
-        )
-        return reasons.tolist()
+        supported = pc.is_in(alerts.survey.dictionary, pa.array(manifest.surveys, pa.string()))
+        applies = {
+            NotClassifiedReason.TOO_FEW_OBSERVATIONS: observations < manifest.minimum_observations,
+            NotClassifiedReason.SOLAR_SYSTEM: alerts.solar_system,
+            NotClassifiedReason.SURVEY_NOT_SUPPORTED: ~np.asarray(
+                supported.take(alerts.survey.indices)
+            ),
+        }
+        code = np.full(len(alerts), _CLASSIFIED, np.int8)
+        # Of several reasons the last one is given.
+        for i, rows in enumerate(applies.values()):
+            code[rows] = i
+        names = pa.array([str(reason) for reason in applies], pa.string())
+        return pa.DictionaryArray.from_arrays(pa.array(code, mask=code == _CLASSIFIED), names)

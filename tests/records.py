@@ -8,6 +8,7 @@ from typing import Any
 import fastavro
 from confluent_kafka import Consumer, Message, TopicPartition
 
+from stream.avro.container import Header, read_blocks
 from stream.output.outcomes import Outcomes
 from stream.output.schema import CLASSIFICATION
 
@@ -30,6 +31,12 @@ def read_body(body: bytes, schema: dict[str, Any]) -> dict[str, Any]:
     return record
 
 
+def container_records(value: bytes, header: Header) -> list[Any]:
+    """Return all records of a container as the fall-back reads them."""
+    blocks = read_blocks(value, header)
+    return [record for block in blocks for record in block.records(header.schema)]
+
+
 def rows(outcomes: Outcomes) -> list[dict[str, Any]]:
     """Return the records of the alerts, probabilities as a dict."""
     table: list[dict[str, Any]] = outcomes.alert_table().to_pylist(maps_as_pydicts="strict")
@@ -48,3 +55,10 @@ def read_topic(bootstrap_servers: str, topic: str, partitions: int = 1) -> list[
         messages += batch
     consumer.close()
     return messages
+
+
+def write_body(record: dict[str, Any], schema: dict[str, Any]) -> bytes:
+    """Return a schemaless record as fastavro writes it."""
+    buffer = io.BytesIO()
+    fastavro.schemaless_writer(buffer, schema, record)
+    return buffer.getvalue()

@@ -6,15 +6,13 @@ the schema version (DMTN-093). The body is one record without a header.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from io import BytesIO
 from typing import Final
 
 from stream.alerts import RefusedReason
-from stream.avro.writer import Record, WriterSchema
+from stream.avro.framing import Block
 from stream.refusal import Refusal
 
-__all__ = ["MAGIC", "read_records", "schema_id"]
+__all__ = ["MAGIC", "read_block", "schema_id"]
 
 MAGIC: Final = b"\0"
 
@@ -31,20 +29,6 @@ def schema_id(value: bytes) -> int:
     return int.from_bytes(value[1:_HEADER], "big")
 
 
-def read_records(value: bytes, schema: WriterSchema) -> Iterator[Record]:
-    """Yield the one record behind the header; it must end where the message ends."""
-    body = BytesIO(value + b"\0")
-    body.seek(_HEADER)
-    record = schema.read(body)
-    left = len(value) - body.tell()
-    if left < 0:
-        raise Refusal(
-            RefusedReason.CORRUPT_BODY,
-            f"record of schema {schema.name} reads past the end of the message",
-        )
-    if left > 0:
-        raise Refusal(
-            RefusedReason.TRAILING_BYTES,
-            f"{left} bytes are left over after the record of schema {schema.name}",
-        )
-    yield record
+def read_block(value: bytes) -> Block:
+    """Return where the one record behind the header stands: it ends where the message ends."""
+    return Block(value, _HEADER, len(value), 1, "the message")

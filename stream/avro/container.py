@@ -11,17 +11,17 @@ from __future__ import annotations
 import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from io import BytesIO
-from typing import Final, NamedTuple, NoReturn
+from dataclasses import dataclass, replace
+from typing import Final, NoReturn
 
 import cramjam
 
 from stream.alerts import RefusedReason
-from stream.avro.writer import MAX_SCHEMA_BYTES, Record, WriterSchema
+from stream.avro.framing import Block
+from stream.avro.writer import MAX_SCHEMA_BYTES, WriterSchema
 from stream.refusal import Refusal, shown
 
-__all__ = ["MAGIC", "MAX_DECOMPRESSED_BYTES", "MAX_RATIO", "Header", "HeaderCache", "read_records"]
+__all__ = ["MAGIC", "MAX_DECOMPRESSED_BYTES", "MAX_RATIO", "Header", "HeaderCache", "read_blocks"]
 
 MAGIC: Final = b"Obj\x01"
 
@@ -52,7 +52,7 @@ class Header:
 
 
 class HeaderCache:
-    """Parse each distinct header once.
+    """Parse each distinct header once, and forget those that are long out of use.
 
     The key is the bytes of the header: the version numbers inside alerts are
     not reliable (ZTF's schema 3.3 alone has at least six texts).
@@ -64,12 +64,20 @@ class HeaderCache:
         self.hits = 0
         self.misses = 0
 
+    def known(self) -> dict[bytes, Header]:
+        """Return the headers with their bytes."""
+        return dict(self._headers)
+
+    def used(self, header: bytes, times: int = 1) -> None:
+        """Note that messages had a known header."""
+        self._headers.move_to_end(header)
+        self.hits += times
+
     def find(self, value: bytes) -> Header:
         """Return the header that a message starts with; `Refusal` when it has none."""
         for known in reversed(self._headers):
             if value.startswith(known):
-                self._headers.move_to_end(known)
-                self.hits += 1
+                self.used(known)
                 return self._headers[known]
         self.misses += 1
         header = _parse_header(value)
@@ -80,55 +88,30 @@ class HeaderCache:
         return header
 
 
-def read_records(value: bytes, header: Header) -> Iterator[Record]:
-    """Yield the records of a container; `Refusal` for any damage anywhere in it."""
+def read_blocks(value: bytes, header: Header) -> Iterator[Block]:
+    """Yield the blocks of a container, decompressed; `Refusal` for any damage of the framing.
+
+    All of the framing is checked before the first block is yielded.
+    """
     left = MAX_DECOMPRESSED_BYTES
     for block in _blocks(value, header.length):
-        if header.codec == "null":
-            # The sync marker is the byte behind the end that `WriterSchema.read` asks for.
-            yield from _block_records(BytesIO(value), block, header.schema)
-        else:
-            data = _decompressed(value[block.start : block.end], header.codec, block.number, left)
+        if header.codec != "null":
+            data = _decompressed(value[block.start : block.end], header.codec, block.name, left)
             left -= len(data)
-            unfolded = _Block(block.number, block.n_records, 0, len(data))
-            yield from _block_records(BytesIO(data + b"\0"), unfolded, header.schema)
-
-
-class _Block(NamedTuple):
-    number: int
-    """Counted from 1."""
-    n_records: int
-    start: int
-    end: int
-
-
-def _block_records(data: BytesIO, block: _Block, schema: WriterSchema) -> Iterator[Record]:
-    size = block.end - block.start
-    if block.n_records > size:
-        _damaged(f"block {block.number} claims {block.n_records} records in {size} bytes")
-    data.seek(block.start)
-    for number in range(1, block.n_records + 1):
-        record = schema.read(data)
-        if data.tell() > block.end:
-            raise Refusal(
-                RefusedReason.CORRUPT_BODY,
-                f"record {number} of block {block.number} reads past the end of its block",
+            block = replace(block, data=data, start=0, end=len(data))
+        if block.n_records > block.end - block.start:
+            _damaged(
+                f"{block.name} claims {block.n_records} records in {block.end - block.start} bytes"
             )
-        yield record
-    if data.tell() < block.end:
-        raise Refusal(
-            RefusedReason.TRAILING_BYTES,
-            f"{block.end - data.tell()} bytes are left over after the {block.n_records} records "
-            f"of block {block.number}",
-        )
+        yield block
 
 
-def _blocks(value: bytes, header_length: int) -> list[_Block]:
+def _blocks(value: bytes, header_length: int) -> list[Block]:
     at = header_length + _SYNC
     sync = value[header_length:at]
     if len(sync) < _SYNC:
         _damaged("it ends inside the sync marker of its header")
-    blocks: list[_Block] = []
+    blocks: list[Block] = []
     while at < len(value):
         number = len(blocks) + 1
         count, at = _read_long(value, at)
@@ -143,7 +126,7 @@ def _blocks(value: bytes, header_length: int) -> list[_Block]:
             )
         if value[end : end + _SYNC] != sync:
             _damaged(f"sync marker of block {number} at byte {end} does not match")
-        blocks.append(_Block(number, count, at, end))
+        blocks.append(Block(value, at, end, count, f"block {number}"))
         at = end + _SYNC
     return blocks
 
@@ -189,15 +172,15 @@ def _read_long(value: bytes, at: int) -> tuple[int, int]:
     _damaged(f"number at byte {at} does not end")
 
 
-def _decompressed(data: bytes, codec: str, block: int, left: int) -> bytes:
+def _decompressed(data: bytes, codec: str, name: str, left: int) -> bytes:
     limit = min(left, MAX_RATIO * len(data))
     try:
         plain = _inflated(data, limit) if codec == "deflate" else _unsnapped(data, limit)
     except Exception as error:  # the codecs report damage each in its own way
-        _damaged(f"block {block} cannot be decompressed with {codec}: {error}")
+        _damaged(f"{name} cannot be decompressed with {codec}: {error}")
     if len(plain) > limit:
         _damaged(
-            f"block {block} unfolds to more than {MAX_RATIO} times its size, or the message "
+            f"{name} unfolds to more than {MAX_RATIO} times its size, or the message "
             f"to more than {MAX_DECOMPRESSED_BYTES} bytes"
         )
     return plain

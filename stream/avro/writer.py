@@ -37,6 +37,7 @@ MAX_SCHEMA_BYTES: Final = 1 << 20
 _PRIMITIVES: Final = frozenset(
     ("boolean", "int", "long", "float", "double", "bytes", "string"),
 )
+_COMPLEX: Final = ("record", "error", "array", "map", "fixed", "enum")
 _NULLS: Final = ("null", {"type": "null"})
 _OUR_KEYS: Final = ("logicalType", "__fastavro_parsed", "__named_schemas")
 
@@ -98,6 +99,29 @@ class WriterSchema:
             types = [field["type"] for field in record["fields"] if field["name"] == path]
             record = next(self._records_in(types), None)
         return None if record is None else frozenset(field["name"] for field in record["fields"])
+
+    @property
+    def root(self) -> dict[str, Any]:
+        """Return the definition of the alert record."""
+        return self._parsed
+
+    def resolve(self, avro: Schema) -> tuple[str, Any]:
+        """Return the kind of a type and its definition.
+
+        The kind is ``union`` (its branches), a complex type (its JSON object) or the name
+        of a primitive type; names of other types are looked up.
+        """
+        while True:
+            if isinstance(avro, list):
+                return "union", avro
+            if isinstance(avro, str):
+                if avro == "null" or avro in _PRIMITIVES:
+                    return avro, {}
+                avro = self._named[avro]
+            elif avro["type"] in _COMPLEX:
+                return avro["type"], avro
+            else:
+                avro = avro["type"]
 
     def _records_in(self, schema: Schema) -> Iterator[dict[str, Any]]:
         """Yield the records that a type holds through unions and arrays."""

@@ -1,13 +1,13 @@
-"""From outcomes to the bytes of Kafka messages, one encoder per output format."""
+"""From outcomes to the bytes of Kafka messages, one encoder per output format.
+
+Notation: n alerts, c of them classified, K classes.
+"""
 
 from __future__ import annotations
 
-import base64
-import io
-import json
 from collections.abc import Callable
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 import fastavro
 import numpy as np
@@ -15,6 +15,8 @@ import pyarrow as pa
 
 from models.errors import ConfigurationError
 from models.taxonomy import NOT_CLASSIFIED_ID, RESIDUAL_ID
+from stream.output.avro_columns import avro_records, compile_kernel
+from stream.output.json_columns import json_records
 from stream.output.outcomes import Outcomes, is_date
 from stream.output.schema import CLASSIFICATION, ELASTICC
 
@@ -25,7 +27,6 @@ __all__ = [
     "encode_elasticc",
     "encode_json",
     "encoder",
-    "json_lines",
 ]
 
 Encoder = Callable[[Outcomes], list[bytes]]
@@ -44,59 +45,62 @@ _RESIDUAL_EPSILON: Final = 1e-6
 
 def encode_avro(outcomes: Outcomes) -> list[bytes]:
     """Encode as Avro single-object messages: 0xC3 0x01, 8-byte fingerprint, body."""
-    return [
-        _SINGLE_OBJECT + _avro_body(CLASSIFICATION, row)
-        for row in outcomes.alert_table().to_pylist(maps_as_pydicts="strict")
-    ]
+    columns = outcomes.alert_columns()
+    return avro_records(CLASSIFICATION, columns, len(outcomes.alerts), prefix=_SINGLE_OBJECT)
 
 
 def encode_json(outcomes: Outcomes) -> list[bytes]:
     """Encode as JSON objects, times in ISO 8601."""
-    return [line.encode() for line in json_lines(outcomes.alert_table())]
+    return json_records(outcomes.alert_columns(), len(outcomes.alerts))
 
 
 def encode_elasticc(outcomes: Outcomes) -> list[bytes]:
     """Encode as schemaless ELAsTiCC brokerClassification v0.9.1, no header."""
     bundle = outcomes.bundle
     alerts, messages = outcomes.alerts, outcomes.messages
-    classifications = [[(NOT_CLASSIFIED_ID, 1.0)] for _ in range(len(alerts))]
-    ids = [c.id for c in bundle.manifest.classes]
-    for row, probabilities in zip(
-        outcomes.classified, outcomes.predictions.probabilities.tolist(), strict=True
-    ):
-        classifications[row] = list(zip(ids, probabilities, strict=True))
-        residual = 1.0 - sum(probabilities)
-        if residual > _RESIDUAL_EPSILON:
-            classifications[row].append((RESIDUAL_ID, residual))
     appended = messages.timestamp_ms[alerts.message]
     # A message without a usable time of its own gets the time it was read.
-    published = np.where(is_date(appended), appended, messages.ingest_ms).tolist()
-    common = {
-        "brokerIngestTimestamp": messages.ingest_ms,
-        "brokerName": "tinyt2",
-        "brokerVersion": _VERSION,
-        "classifierName": f"{bundle.manifest.name} {bundle.manifest.version}",
-        "classifierParams": f"sha256={bundle.sha256}",
+    published = np.where(is_date(appended), appended, messages.ingest_ms)
+    columns = {
+        "alertId": pa.array(alerts.alert_id),
+        "diaSourceId": pa.array(alerts.source_id),
+        "elasticcPublishTimestamp": pa.array(published),
+        "brokerIngestTimestamp": pa.scalar(messages.ingest_ms, pa.int64()),
+        "brokerName": _text("tinyt2"),
+        "brokerVersion": _text(_VERSION),
+        "classifierName": _text(f"{bundle.manifest.name} {bundle.manifest.version}"),
+        "classifierParams": _text(f"sha256={bundle.sha256}"),
+        "classifications": _classifications(outcomes),
     }
-    return [
-        _avro_body(
-            ELASTICC,
-            {
-                **common,
-                "alertId": alert_id,
-                "diaSourceId": source_id,
-                "elasticcPublishTimestamp": published_ms,
-                "classifications": [{"classId": i, "probability": p} for i, p in answer],
-            },
-        )
-        for alert_id, source_id, published_ms, answer in zip(
-            alerts.alert_id.tolist(),
-            alerts.source_id.tolist(),
-            published,
-            classifications,
-            strict=True,
-        )
-    ]
+    return avro_records(ELASTICC, columns, len(alerts))
+
+
+def _text(value: str) -> pa.StringScalar:
+    return pa.scalar(value, pa.string())
+
+
+def _classifications(outcomes: Outcomes) -> pa.ListArray:
+    """Return [n] lists of class ids and probabilities that sum to 1."""
+    probabilities = outcomes.predictions.probabilities
+    class_ids = np.array([c.id for c in outcomes.bundle.manifest.classes])
+    k = len(class_ids)
+    residual = 1.0 - probabilities.sum(axis=1, dtype=np.float64)
+    has_residual = residual > _RESIDUAL_EPSILON
+    count = np.ones(len(outcomes.alerts), np.int32)
+    count[outcomes.classified] = k + has_residual
+    splits = np.zeros(len(count) + 1, np.int32)
+    np.cumsum(count, out=splits[1:])
+    ids = np.full(splits[-1], NOT_CLASSIFIED_ID, np.int32)
+    values = np.ones(splits[-1], np.float32)
+    starts = splits[outcomes.classified]
+    places = starts[:, None] + np.arange(k)
+    ids[places], values[places] = class_ids, probabilities
+    last = starts[has_residual] + k
+    ids[last], values[last] = RESIDUAL_ID, residual[has_residual]
+    entries = pa.StructArray.from_arrays(
+        [pa.array(ids), pa.array(values)], names=["classId", "probability"]
+    )
+    return pa.ListArray.from_arrays(pa.array(splits), entries)
 
 
 ENCODERS: Final[dict[str, Encoder]] = {
@@ -107,27 +111,13 @@ ENCODERS: Final[dict[str, Encoder]] = {
 
 
 def encoder(name: str) -> Encoder:
-    """Return the encoder of an output format; `ConfigurationError` for an unknown one."""
+    """Return the encoder of an output format, ready for use.
+
+    Raises `ConfigurationError` for an unknown one.
+    """
     if name not in ENCODERS:
         raise ConfigurationError(
             f"unknown output format {name!r}; known: {', '.join(ENCODERS)}", name
         )
+    compile_kernel()
     return ENCODERS[name]
-
-
-def json_lines(table: pa.Table) -> list[str]:
-    """Return each record of a table as a JSON object: times in ISO 8601, bytes in base64."""
-    rows = table.to_pylist(maps_as_pydicts="strict")
-    return [json.dumps(row, default=_json_value) for row in rows]
-
-
-def _avro_body(schema: Any, record: dict[str, Any]) -> bytes:
-    buffer = io.BytesIO()
-    fastavro.schemaless_writer(buffer, schema, record)
-    return buffer.getvalue()
-
-
-def _json_value(value: Any) -> str:
-    if isinstance(value, bytes):
-        return base64.b64encode(value).decode("ascii")
-    return str(value.isoformat())

@@ -5,6 +5,7 @@ Notation: N messages, n alerts in them, r refused messages, K classes.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,12 +15,14 @@ import pyarrow as pa
 
 from models.bundle import Bundle
 from models.runtime import Predictions
-from stream.alerts import AlertBatch, MessageBatch, NotClassifiedReason
+from stream.alerts import AlertBatch, MessageBatch
+from stream.output.pieces import Column
 from stream.output.schema import arrow_schema
 
 __all__ = ["Outcomes", "is_date"]
 
 _SCHEMA: Final = arrow_schema()
+_OUTCOMES: Final = pa.array(["not_classified", "classified"], pa.string())
 _LAST_MS: Final = 253_402_300_799_999
 
 
@@ -31,8 +34,8 @@ class Outcomes:
     alerts: AlertBatch
     n_observations: npt.NDArray[np.int64]
     """[n] usable observations."""
-    reason: list[NotClassifiedReason | None]
-    """[n] None = classified."""
+    reason: pa.DictionaryArray
+    """[n] values of `NotClassifiedReason`; null = classified."""
     classified: npt.NDArray[np.int64]
     """[c] rows of the alerts that were classified."""
     predictions: Predictions
@@ -48,68 +51,82 @@ class Outcomes:
         return len(self.alerts.refused)
 
     @property
-    def predicted(self) -> list[str]:
+    def predicted(self) -> pa.DictionaryArray:
         """Return the most probable class of each of the c classified alerts."""
-        names = [c.name for c in self.bundle.manifest.classes]
-        return [names[i] for i in self.predictions.probabilities.argmax(axis=1).tolist()]
+        best = self.predictions.probabilities.argmax(axis=1)
+        return pa.DictionaryArray.from_arrays(best, self._class_names())
+
+    def alert_columns(self) -> dict[str, Column]:
+        """Return the records of the n alerts as one column for each field of the output schema.
+
+        What is the same in all of them is a scalar.
+        """
+        manifest = self.bundle.manifest
+        outcome = np.zeros(len(self.alerts), np.int8)
+        outcome[self.classified] = 1
+        return _in_schema(
+            {
+                "outcome": pa.DictionaryArray.from_arrays(outcome, _OUTCOMES),
+                "reason": self.reason,
+                "alert_id": self.alerts.alert_id,
+                "source_id": self.alerts.source_id,
+                "object_id": self.alerts.object_id,
+                "survey": self.alerts.survey,
+                "n_observations": self.n_observations,
+                "observation_time": _times(self.alerts.observation_ms),
+                "model_name": manifest.name,
+                "model_version": manifest.version,
+                "model_sha256": self.bundle.sha256,
+                "probabilities": self._probabilities(),
+                "ood_score": self._ood_score(),
+                **self._origin(self.alerts.message),
+            }
+        )
 
     def alert_table(self) -> pa.Table:
         """Return the records of the n alerts, in the output schema."""
-        n = len(self.alerts)
-        manifest = self.bundle.manifest
-        outcome = np.full(n, "not_classified", object)
-        outcome[self.classified] = "classified"
-        columns = {
-            "outcome": outcome,
-            "reason": pa.array(self.reason, pa.string()),
-            "alert_id": self.alerts.alert_id,
-            "source_id": self.alerts.source_id,
-            "object_id": self.alerts.object_id,
-            "survey": pa.array(self.alerts.survey, pa.string()),
-            "n_observations": self.n_observations,
-            "observation_time": _times(self.alerts.observation_ms),
-            "model_name": [manifest.name] * n,
-            "model_version": [manifest.version] * n,
-            "model_sha256": [self.bundle.sha256] * n,
-            "probabilities": self._probabilities(),
-            "ood_score": self._ood_score(),
-            **self._origin(self.alerts.message),
-        }
-        return _table(columns, n)
+        return _table(self.alert_columns(), len(self.alerts))
 
     def dead_letter_table(self) -> pa.Table:
         """Return the records of the r refused messages, in the output schema."""
         refused = self.alerts.refused
-        columns = {
-            "outcome": ["dead_letter"] * len(refused),
-            "reason": [str(reason) for reason in refused.reason],
-            "error": refused.error,
-            "payload": [self.messages.values[i] for i in refused.message],
-            **self._origin(np.asarray(refused.message, np.int32)),
-        }
+        columns = _in_schema(
+            {
+                "outcome": "dead_letter",
+                "reason": pa.array([str(reason) for reason in refused.reason], pa.string()),
+                "error": pa.array(refused.error, pa.string()),
+                "payload": pa.array(
+                    [self.messages.values[i] for i in refused.message], pa.binary()
+                ),
+                **self._origin(np.asarray(refused.message, np.int32)),
+            }
+        )
         return _table(columns, len(refused))
 
     def _origin(self, message: npt.NDArray[np.int32]) -> dict[str, object]:
         return {
             "alert_time": _times(self.messages.timestamp_ms[message]),
-            "ingest_time": np.full(len(message), self.messages.ingest_ms),
-            "publish_time": np.full(len(message), self.publish_ms),
-            "topic": [self.messages.topic[i] for i in message],
+            "ingest_time": self.messages.ingest_ms,
+            "publish_time": self.publish_ms,
+            "topic": self.messages.topics().take(pa.array(message)),
             "partition": self.messages.partition[message],
             "offset": self.messages.offset[message],
         }
 
+    def _class_names(self) -> pa.StringArray:
+        return pa.array([c.name for c in self.bundle.manifest.classes], pa.string())
+
     def _probabilities(self) -> pa.MapArray:
         """Return a map class -> probability for every alert, null where not classified."""
-        names = [c.name for c in self.bundle.manifest.classes]
+        # The rows of `predictions` follow `classified`, which is in order of the alerts.
+        c, k = self.predictions.probabilities.shape
         count = np.zeros(len(self.alerts), np.int32)
-        count[self.classified] = len(names)
+        count[self.classified] = k
         offsets = np.zeros(len(self.alerts) + 1, np.int32)
         np.cumsum(count, out=offsets[1:])
         # A null offset makes a null map.
         null = np.append(count == 0, False)
-        keys = pa.array(np.tile(np.array(names, object), len(self.classified)), pa.string())
-        # The rows of `predictions` follow `classified`, which is in order of the alerts.
+        keys = self._class_names().take(pa.array(np.tile(np.arange(k), c)))
         values = pa.array(self.predictions.probabilities.ravel(), pa.float32())
         return pa.MapArray.from_arrays(pa.array(offsets, pa.int32(), mask=null), keys, values)
 
@@ -127,15 +144,27 @@ def is_date(unix_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
 
 
 def _times(unix_ms: npt.NDArray[np.int64]) -> pa.Array:
-    return pa.array(unix_ms, pa.int64(), mask=~is_date(unix_ms))
+    return pa.array(unix_ms, pa.int64(), mask=~is_date(unix_ms)).view(pa.timestamp("ms", tz="UTC"))
 
 
-def _table(columns: dict[str, object], n: int) -> pa.Table:
-    arrays = []
-    for field in _SCHEMA:
-        values = columns.get(field.name)
-        array = pa.nulls(n, field.type) if values is None else values
-        if not isinstance(array, pa.Array):
-            array = pa.array(array)
-        arrays.append(array.cast(field.type))
+def _in_schema(values: Mapping[str, object]) -> dict[str, Column]:
+    """Return a column for each field of the output schema, null where there is no value."""
+    return {field.name: _column(values.get(field.name), field.type) for field in _SCHEMA}
+
+
+def _column(values: object, kind: pa.DataType) -> Column:
+    if isinstance(values, pa.DictionaryArray):
+        return values
+    if isinstance(values, np.ndarray):
+        values = pa.array(values)
+    if not isinstance(values, pa.Array):
+        return pa.scalar(values, kind)
+    return values if values.type == kind else values.cast(kind)
+
+
+def _table(columns: Mapping[str, Column], n: int) -> pa.Table:
+    arrays = [
+        pa.repeat(column, n) if isinstance(column, pa.Scalar) else column.cast(field.type)
+        for field, column in zip(_SCHEMA, columns.values(), strict=True)
+    ]
     return pa.Table.from_arrays(arrays, schema=_SCHEMA)

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from models.errors import ConfigurationError, DeliveryError
-from stream.output.encoders import json_lines
+from stream.output.json_columns import json_records
 from stream.output.outcomes import Outcomes
 from stream.output.schema import arrow_schema
 
@@ -66,10 +66,11 @@ class FileSink:
 
 class _JsonLinesWriter:
     def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="utf-8")
+        self._file = path.open("wb")
 
     def write_table(self, table: pa.Table) -> None:
-        self._file.writelines(line + "\n" for line in json_lines(table))
+        columns = {name: table[name].combine_chunks() for name in table.column_names}
+        self._file.writelines(line + b"\n" for line in json_records(columns, len(table)))
 
     def close(self) -> None:
         self._file.close()

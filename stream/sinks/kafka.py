@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from importlib.metadata import version
-from typing import Final
+from typing import Final, TypeAlias
 
+import pyarrow as pa
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
@@ -23,6 +25,9 @@ log = structlog.get_logger()
 
 _VERSION: Final = version("tinyt2")
 
+_Headers: TypeAlias = list[tuple[str, str | bytes | None]]
+_OnDelivery: TypeAlias = Callable[[KafkaError | None, Message | None], None]
+
 
 class KafkaSink:
     """Produce one record per alert, keyed by object id, and one per refused message."""
@@ -34,7 +39,9 @@ class KafkaSink:
         self._dead_letter_topic = dead_letter_topic
         self._encode = encode
         self._servers = options.bootstrap_servers
-        self._pending: deque[_Record] = deque()
+        # What the producer has not taken yet.
+        self._classifications: deque[tuple[bytes, bytes]] = deque()
+        self._dead_letters: deque[_DeadLetter] = deque()
         self._failure: KafkaError | None = None
         self._producer = open_producer(options, report_errors_only=True)
 
@@ -58,12 +65,11 @@ class KafkaSink:
 
     def write(self, outcomes: Outcomes) -> None:
         """Queue all records of a batch; `flush` hands over what the producer cannot take yet."""
-        keys = outcomes.alerts.object_id.to_pylist()
-        for key, value in zip(keys, self._encode(outcomes), strict=True):
-            self._pending.append(_Record(self._topic, key.encode() or None, value))
+        keys = outcomes.alerts.object_id.cast(pa.binary()).to_pylist()
+        self._classifications.extend(zip(keys, self._encode(outcomes), strict=True))
         refused = outcomes.alerts.refused
         for row, reason, error in zip(refused.message, refused.reason, refused.error, strict=True):
-            self._pending.append(self._dead_letter(outcomes.messages, row, reason, error))
+            self._dead_letters.append(_dead_letter(outcomes.messages, row, reason, error))
         self._hand_over()
 
     def flush(self, wait_s: float) -> bool:
@@ -76,74 +82,88 @@ class KafkaSink:
                 "committed",
                 self._failure,
             )
-        return not self._pending and len(self._producer) == 0
+        return not self._classifications and not self._dead_letters and len(self._producer) == 0
 
     def close(self) -> None:
         """Do nothing: everything was flushed."""
 
-    def _dead_letter(self, messages: MessageBatch, row: int, reason: str, error: str) -> _Record:
-        """Return a message's bytes untouched, with what is known of it in headers."""
-        headers = {
-            "reason": reason,
-            "error": error,
-            "source_topic": messages.topic[row],
-            "source_partition": messages.partition[row],
-            "source_offset": messages.offset[row],
-            "source_timestamp_ms": messages.timestamp_ms[row],
-            "tinyt2_version": _VERSION,
-        }
-        return _Record(
-            self._dead_letter_topic,
-            messages.keys[row],
-            messages.values[row],
-            [(name, str(value).encode()) for name, value in headers.items()],
-        )
-
     def _hand_over(self) -> None:
         """Give the producer as many pending records as its queue takes."""
-        while self._pending:
-            record = self._pending[0]
-            try:
-                self._producer.produce(
-                    record.topic,
-                    value=record.value,
-                    key=record.key,
-                    headers=record.headers,
-                    on_delivery=partial(self._on_delivery, record),
+        try:
+            while self._classifications:
+                key, value = self._classifications[0]
+                self._produce(self._topic, key or None, value, None, self._on_classification)
+                self._classifications.popleft()
+            while self._dead_letters:
+                letter = self._dead_letters[0]
+                on_delivery = partial(self._on_dead_letter, letter)
+                self._produce(
+                    self._dead_letter_topic, letter.key, letter.value, letter.headers, on_delivery
                 )
-            except BufferError:
-                return
-            except KafkaException as error:
-                self._on_delivery(record, error.args[0])
-            self._pending.popleft()
+                self._dead_letters.popleft()
+        except BufferError:
+            return
 
-    def _on_delivery(
-        self, record: _Record, error: KafkaError | None, message: Message | None = None
+    def _produce(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes,
+        headers: _Headers | None,
+        on_delivery: _OnDelivery,
+    ) -> None:
+        """Queue a record; `BufferError` when the queue is full."""
+        try:
+            self._producer.produce(
+                topic, value=value, key=key, headers=headers, on_delivery=on_delivery
+            )
+        except KafkaException as error:
+            on_delivery(error.args[0], None)
+
+    def _on_classification(self, error: KafkaError | None, message: Message | None) -> None:
+        if error is not None:
+            self._failure = error
+
+    def _on_dead_letter(
+        self, letter: _DeadLetter, error: KafkaError | None, message: Message | None
     ) -> None:
         if error is None:
             return
-        shorter = record.without_payload()
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and shorter is not None:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and letter.value:
             log.warning("dead letter is too large for its topic: sent without its bytes")
-            self._pending.append(shorter)
+            self._dead_letters.append(letter.without_payload())
         else:
             self._failure = error
 
 
 @dataclass(frozen=True, slots=True)
-class _Record:
-    topic: str
+class _DeadLetter:
     key: bytes | None
     value: bytes
-    headers: list[tuple[str, str | bytes | None]] = field(default_factory=list)
-    """Only dead letters have headers."""
+    headers: _Headers
 
-    def without_payload(self) -> _Record | None:
-        """Return a dead letter that only says where its bytes are; None for anything else.
+    def without_payload(self) -> _DeadLetter:
+        """Return a dead letter that only says where its bytes are.
 
         A message that no topic takes must not stop the stream for ever.
         """
-        if not self.headers or not self.value:
-            return None
         omitted = ("payload_omitted_bytes", str(len(self.value)).encode())
-        return _Record(self.topic, self.key, b"", [*self.headers, omitted])
+        return _DeadLetter(self.key, b"", [*self.headers, omitted])
+
+
+def _dead_letter(messages: MessageBatch, row: int, reason: str, error: str) -> _DeadLetter:
+    """Return a message's bytes untouched, with what is known of it in headers."""
+    headers = {
+        "reason": reason,
+        "error": error,
+        "source_topic": messages.topic[row],
+        "source_partition": messages.partition[row],
+        "source_offset": messages.offset[row],
+        "source_timestamp_ms": messages.timestamp_ms[row],
+        "tinyt2_version": _VERSION,
+    }
+    return _DeadLetter(
+        messages.keys[row],
+        messages.values[row],
+        [(name, str(value).encode()) for name, value in headers.items()],
+    )

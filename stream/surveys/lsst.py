@@ -5,21 +5,19 @@ Photometry is difference-image flux in nJy, signed; times are TAI, mid-exposure.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from models.lightcurve import DETECTION, FORCED, band_index
-from stream.avro.writer import Record, WriterSchema
-from stream.columns import AlertColumns
-from stream.surveys.fields import (
-    MAX_ABS_MJD,
-    RecordFields,
-    entries,
-    finite,
-    integer,
-    invalid,
-    number,
-    subrecord,
-)
+from stream.avro.projection import ALERT, Kind, RecordFields
+from stream.avro.tables import Rows
+from stream.avro.writer import WriterSchema
+from stream.surveys.survey import MAX_ABS_MJD, Observations, SurveyAlerts
 
 __all__ = ["TAI_MINUS_UTC_MS", "Lsst"]
 
@@ -27,7 +25,15 @@ TAI_MINUS_UTC_MS: Final = 37_000
 """Since 2017-01-01; no leap second is announced (IERS Bulletin C)."""
 
 _BANDS: Final = {name: band_index("lsst", name) for name in "ugrizy"}
-_PHOTOMETRY: Final = ("midpointMjdTai", "band", "psfFlux", "psfFluxErr")
+_PHOTOMETRY: Final = {
+    "midpointMjdTai": Kind.NUMBER,
+    "band": Kind.SYMBOL,
+    "psfFlux": Kind.NUMBER,
+    "psfFluxErr": Kind.NUMBER,
+}
+_WITHDRAWN: Final = {"timeWithdrawnMjdTai": Kind.NUMBER}
+_OBJECT: Final = {"diaObjectId": Kind.INTEGER}
+_SOLAR_SYSTEM: Final = {"ssObjectId": Kind.INTEGER}
 _HISTORY: Final = (("prvDiaSources", DETECTION), ("prvDiaForcedSources", FORCED))
 
 
@@ -35,80 +41,88 @@ class Lsst:
     """LSST alerts, from Rubin itself or re-wrapped by a broker."""
 
     name: Final = "lsst"
+    utc_offset_ms: Final = TAI_MINUS_UTC_MS
     uses: Final = (
-        RecordFields("", ("diaSource",), ("alertId", "diaSourceId")),
-        RecordFields("diaSource", ("diaSourceId", *_PHOTOMETRY), ("diaObjectId", "ssObjectId")),
-        RecordFields("prvDiaSources", _PHOTOMETRY, ("timeWithdrawnMjdTai",), may_be_absent=True),
+        RecordFields(ALERT, {}, {"alertId": Kind.INTEGER, "diaSourceId": Kind.INTEGER}),
         RecordFields(
-            "prvDiaForcedSources", _PHOTOMETRY, ("timeWithdrawnMjdTai",), may_be_absent=True
+            "diaSource",
+            {"diaSourceId": Kind.INTEGER, **_PHOTOMETRY},
+            {**_OBJECT, **_SOLAR_SYSTEM},
         ),
-        RecordFields("diaObject", (), ("diaObjectId",), may_be_absent=True),
-        RecordFields("ssSource", (), ("ssObjectId",), may_be_absent=True),
-        RecordFields("ssObject", (), ("ssObjectId",), may_be_absent=True),
+        *(
+            RecordFields(path, _PHOTOMETRY, _WITHDRAWN, repeated=True, may_be_absent=True)
+            for path, _ in _HISTORY
+        ),
+        RecordFields("diaObject", {}, _OBJECT, may_be_absent=True),
+        RecordFields("ssSource", {}, _SOLAR_SYSTEM, may_be_absent=True),
+        RecordFields("ssObject", {}, _SOLAR_SYSTEM, may_be_absent=True),
     )
 
     def recognises(self, schema: WriterSchema) -> bool:
         """Recognise the one field that every version has had."""
         return schema.fields("diaSource") is not None
 
-    def append(self, alert: Record, columns: AlertColumns) -> None:
-        """Append one alert; see `Survey.append`."""
-        source = subrecord(alert, "diaSource")
-        mjd = _mjd(source)
-        if _band(source) is None:
-            invalid("band", source.get("band"), f"one of {', '.join(_BANDS)}")
-        object_id = _known_id("diaObjectId", source, alert.get("diaObject"))
+    def read(self, rows: Mapping[str, Rows]) -> SurveyAlerts:
+        """Return the alerts of the tables; see `Survey.read`."""
+        alerts = rows[ALERT]
+        mjd = alerts.number("diaSource.midpointMjdTai", -MAX_ABS_MJD, MAX_ABS_MJD)
+        alerts.choice("diaSource.band", _BANDS)
+        # Schemas up to 7 have an id of the alert, later ones only that of its source.
+        has_id = ~alerts.absent("alertId")
+        alert_id, top_id = alerts.integer("alertId", has_id), alerts.integer("diaSourceId", ~has_id)
+        source_id = alerts.integer("diaSource.diaSourceId")
+        object_id = _known_id(alerts, "diaSource.diaObjectId", "diaObject.diaObjectId")
         solar_system_id = _known_id(
-            "ssObjectId", source, alert.get("ssSource"), alert.get("ssObject")
+            alerts, "diaSource.ssObjectId", "ssSource.ssObjectId", "ssObject.ssObjectId"
         )
-        columns.add_alert(
-            _alert_id(alert),
-            integer(source, "diaSourceId"),
-            str(object_id or solar_system_id or ""),
-            mjd,
-            solar_system=object_id is None and solar_system_id is not None,
-            utc_offset_ms=TAI_MINUS_UTC_MS,
+        alert = np.arange(len(alerts), dtype=np.int32)
+        # The trigger comes first: of two equal observations the first stays.
+        trigger = _photometry(alerts, "diaSource.", alert, mjd, alerts.usable, DETECTION)
+        return SurveyAlerts(
+            alert_id=np.where(has_id, alert_id, top_id),
+            source_id=source_id,
+            object_id=_texts(np.where(object_id != 0, object_id, solar_system_id)),
+            trigger_mjd=mjd,
+            solar_system=(object_id == 0) & (solar_system_id != 0),
+            observations=[
+                trigger,
+                *(_history(rows[path], mjd, rank) for path, rank in _HISTORY),
+            ],
         )
-        # First, because the first of two equal observations stays.
-        _append_observation(source, mjd, DETECTION, columns)
-        for name, rank in _HISTORY:
-            for entry in entries(alert, name):
-                when = finite(entry.get("midpointMjdTai"))
-                if when is not None and when <= mjd and not _is_withdrawn(entry):
-                    _append_observation(entry, when, rank, columns)
 
 
-def _append_observation(source: Record, mjd: float, rank: int, columns: AlertColumns) -> None:
-    """Append a flux, unless it is null or NaN or its band unknown."""
-    band = _band(source)
-    flux, flux_err = finite(source.get("psfFlux")), finite(source.get("psfFluxErr"))
-    if band is not None and flux is not None and flux_err is not None:
-        columns.add_observation(mjd, band, flux, flux_err, rank)
+def _history(rows: Rows, trigger_mjd: npt.NDArray[np.float64], rank: int) -> Observations:
+    """Return previous fluxes, but those that are later, unusable or withdrawn since."""
+    mjd = rows.number("midpointMjdTai", -MAX_ABS_MJD, MAX_ABS_MJD)
+    withdrawn = np.isfinite(rows.optional_number("timeWithdrawnMjdTai"))
+    good = rows.usable & (mjd <= trigger_mjd[rows.parent]) & ~withdrawn
+    return _photometry(rows, "", rows.parent, mjd, good, rank)
 
 
-def _mjd(source: Record) -> float:
-    return number(source, "midpointMjdTai", -MAX_ABS_MJD, MAX_ABS_MJD)
+def _photometry(
+    rows: Rows,
+    prefix: str,
+    alert: npt.NDArray[np.int32],
+    mjd: npt.NDArray[np.float64],
+    good: npt.NDArray[np.bool_],
+    rank: int,
+) -> Observations:
+    """Return fluxes where they are ``good``, but those that are null or NaN or of no band."""
+    band = rows.optional_choice(f"{prefix}band", _BANDS)
+    flux = rows.optional_number(f"{prefix}psfFlux")
+    flux_err = rows.optional_number(f"{prefix}psfFluxErr")
+    good = good & np.isfinite(band) & np.isfinite(flux) & np.isfinite(flux_err)
+    return Observations.where(good, alert, mjd, band, flux, flux_err, rank)
 
 
-def _band(source: Record) -> int | None:
-    band = source.get("band")
-    return _BANDS.get(band) if isinstance(band, str) else None
+def _known_id(rows: Rows, *names: str) -> npt.NDArray[np.int64]:
+    """Return the first of several ids that is there; null and 0 both mean none, and give 0."""
+    known = np.zeros(len(rows), np.int64)
+    for name in reversed(names):
+        value = rows.optional_integer(name)
+        known = np.where(value != 0, value, known)
+    return known
 
 
-def _alert_id(alert: Record) -> int:
-    """Return ``alertId`` (schemas up to 7), or ``diaSourceId`` where there is none."""
-    return integer(alert, "diaSourceId" if alert.get("alertId") is None else "alertId")
-
-
-def _known_id(name: str, *records: object) -> int | None:
-    """Return an id out of the first record that has it; null and 0 both mean none."""
-    for record in records:
-        value = record.get(name) if isinstance(record, dict) else None
-        if isinstance(value, int) and value != 0:
-            return value
-    return None
-
-
-def _is_withdrawn(entry: Record) -> bool:
-    """Tell whether Rubin has since marked an entry invalid."""
-    return finite(entry.get("timeWithdrawnMjdTai")) is not None
+def _texts(ids: npt.NDArray[np.int64]) -> pa.StringArray:
+    return pc.if_else(pa.array(ids != 0), pa.array(ids).cast(pa.string()), "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import uuid
 from collections import Counter
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -145,6 +147,20 @@ def test_a_batch_larger_than_the_producers_queue_is_delivered(
 def _flushed(sink: Sink) -> bool:
     """Flush as `Delivery` does, again and again."""
     return any(sink.flush(1.0) for _ in range(30))
+
+
+def test_an_alert_without_an_object_has_no_key(broker: Broker, outcomes: Outcomes) -> None:
+    nameless = pa.array([""] * len(outcomes.alerts), pa.string())
+    case = _kafka(broker)
+    assert isinstance(case.sink, KafkaSink)
+    case.sink.write(
+        dataclasses.replace(
+            outcomes, alerts=dataclasses.replace(outcomes.alerts, object_id=nameless)
+        )
+    )
+    assert _flushed(case.sink)
+    messages = read_topic(broker.bootstrap_servers, case.sink._topic)
+    assert [message.key() for message in messages] == [None] * len(outcomes.alerts)
 
 
 def test_a_missing_output_topic_is_a_clear_error(broker: Broker) -> None:

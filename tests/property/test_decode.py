@@ -14,11 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.alerts import AlertBatch
-from stream.avro.container import HeaderCache, read_records
+from stream.avro.container import HeaderCache
 from stream.avro.schemas import open_schemas
 from stream.decode import Decoder
 from stream.refusal import Refusal
 from stream.sources.memory import message_batch
+from tests.records import container_records
 
 ALERTS = Path(__file__).parents[1] / "data" / "alerts"
 PACKETS = {
@@ -173,7 +174,7 @@ def test_container_round_trip(
     out = io.BytesIO()
     fastavro.writer(out, SCHEMA, records, codec=codec, sync_interval=sync_interval)
     value = out.getvalue()
-    assert list(read_records(value, HeaderCache().find(value))) == records
+    assert container_records(value, HeaderCache().find(value)) == records
 
 
 @settings(deadline=None)
@@ -189,4 +190,4 @@ def test_damaged_container_never_gives_more_than_it_has(
     damaged = value[:at] + bytes([value[at] ^ change]) + value[at + 1 :]
     with pytest.raises(Refusal):
         # The checksum covers the data and the sync marker the framing: nothing slips through.
-        list(read_records(damaged, header))
+        container_records(damaged, header)

@@ -22,7 +22,7 @@ def framed(body: bytes, schema_id: int = 1101) -> bytes:
 
 
 def read(value: bytes) -> list[Any]:
-    return list(confluent.read_records(value, WriterSchema.parse(json.dumps(SCHEMA))))
+    return list(confluent.read_block(value).records(WriterSchema.parse(json.dumps(SCHEMA))))
 
 
 def test_schema_id_is_big_endian() -> None:
@@ -66,5 +66,5 @@ def test_reads_real_packets_like_fastavro(alerts_dir: Path) -> None:
         plain = json.loads(text.replace('"logicalType"', '"ignored"'))
         expected = fastavro.schemaless_reader(io.BytesIO(value[5:]), plain, None)
         schema = WriterSchema.parse(text)
-        assert repr(list(confluent.read_records(value, schema))) == repr([expected])
+        assert repr(list(confluent.read_block(value).records(schema))) == repr([expected])
     assert len(paths) == 13

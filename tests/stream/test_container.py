@@ -12,9 +12,10 @@ import pytest
 
 from stream.alerts import RefusedReason
 from stream.avro import container
-from stream.avro.container import Header, HeaderCache, read_records
+from stream.avro.container import Header, HeaderCache
 from stream.avro.writer import MAX_NESTING, MAX_SCHEMA_BYTES, WriterSchema
 from stream.refusal import Refusal
+from tests.records import container_records
 
 SCHEMA = {
     "type": "record",
@@ -50,7 +51,7 @@ def framed(
 
 
 def read(value: bytes) -> list[Any]:
-    return list(read_records(value, HeaderCache().find(value)))
+    return container_records(value, HeaderCache().find(value))
 
 
 def refused(value: bytes) -> Refusal:
@@ -102,7 +103,7 @@ def test_every_truncation_is_refused_or_ends_between_blocks(codec: str) -> None:
     whole = 0
     for end in range(header.length + 16, len(value)):
         try:
-            records = list(read_records(value[:end], header))
+            records = container_records(value[:end], header)
         except Refusal as refusal:
             assert refusal.reason is RefusedReason.CORRUPT_CONTAINER
         else:
@@ -320,7 +321,7 @@ def test_random_bytes_after_a_good_header() -> None:
     start = written()[: header.length + 16]
     for length in range(200):
         with pytest.raises(Refusal):
-            list(read_records(start + generator.randbytes(length + 1), header))
+            container_records(start + generator.randbytes(length + 1), header)
 
 
 def test_fields_are_found_through_unions_arrays_and_names() -> None:

@@ -44,7 +44,7 @@ def test_latency_is_from_append_to_acknowledgement(outcomes: Outcomes, metrics: 
         timestamp_ms=np.full(len(outcomes.messages), NOW_MS - 1500),
     )
     metrics.delivered(dataclasses.replace(outcomes, messages=messages), NOW_MS)
-    n_ztf = outcomes.alerts.survey.count("ztf")
+    n_ztf = outcomes.alerts.survey.to_pylist().count("ztf")
     name = "tinyt2_end_to_end_latency_seconds"
     assert _value(metrics.registry, f"{name}_count", survey="ztf") == n_ztf
     assert _value(metrics.registry, f"{name}_sum", survey="ztf") == 1.5 * n_ztf

@@ -10,11 +10,13 @@ import pyarrow as pa
 import pytest
 
 from models.errors import ConfigurationError
-from models.taxonomy import CLASS_IDS, NOT_CLASSIFIED_ID
+from models.taxonomy import CLASS_IDS, NOT_CLASSIFIED_ID, RESIDUAL_ID
 from stream.output.encoders import ENCODERS, encode_avro, encode_elasticc, encode_json, encoder
 from stream.output.outcomes import Outcomes
 from stream.output.schema import CLASSIFICATION, ELASTICC, arrow_schema
-from tests.records import read_body, read_record, rows
+from stream.pipeline import Pipeline
+from stream.sources.memory import message_batch
+from tests.records import read_body, read_record, rows, write_body
 
 
 def test_a_record_says_what_was_asked_and_who_answered(outcomes: Outcomes) -> None:
@@ -58,18 +60,25 @@ def test_avro_round_trip(outcomes: Outcomes) -> None:
     assert [read_record(value) for value in values] == rows(outcomes)
 
 
-def test_json_round_trip(outcomes: Outcomes) -> None:
+def test_avro_is_what_fastavro_writes(outcomes: Outcomes) -> None:
+    bodies = [value[10:] for value in encode_avro(outcomes)]
+    assert bodies == [write_body(row, CLASSIFICATION) for row in rows(outcomes)]
+
+
+def test_json_says_what_the_table_says(outcomes: Outcomes) -> None:
     decoded = [json.loads(value) for value in encode_json(outcomes)]
-    for got, expected in zip(decoded, rows(outcomes), strict=True):
-        assert got["probabilities"] == expected["probabilities"]
-        assert got["alert_id"] == expected["alert_id"]
-        assert datetime.fromisoformat(got["publish_time"]) == expected["publish_time"]
+    assert decoded == [
+        json.loads(json.dumps(row, default=datetime.isoformat)) for row in rows(outcomes)
+    ]
+    assert decoded[0]["publish_time"] == "2026-09-21T14:13:20.040000+00:00"
+    assert decoded[0]["ingest_time"] == "2026-09-21T14:13:20+00:00"
 
 
 def test_elasticc_is_schemaless_with_the_upstream_names(outcomes: Outcomes) -> None:
     assert ELASTICC["name"] == "elasticc.v0_9_1.brokerClassfication"
     for value, row in zip(encode_elasticc(outcomes), rows(outcomes), strict=True):
         record = read_body(value, ELASTICC)
+        assert write_body(record, ELASTICC) == value
         assert record["alertId"] == row["alert_id"]
         assert record["diaSourceId"] == row["source_id"]
         assert record["brokerName"] == "tinyt2"
@@ -80,6 +89,13 @@ def test_elasticc_is_schemaless_with_the_upstream_names(outcomes: Outcomes) -> N
             assert answer == {CLASS_IDS[k]: p for k, p in row["probabilities"].items()}
         else:
             assert answer == {NOT_CLASSIFIED_ID: 1.0}
+
+
+def test_no_alerts_give_no_records(pipeline: Pipeline) -> None:
+    nothing = pipeline.process(message_batch([b"rubbish"]))
+    assert nothing.n_refused == 1
+    for encode in ENCODERS.values():
+        assert encode(nothing) == []
 
 
 def test_arrow_schema_follows_the_avro_schema() -> None:
@@ -108,3 +124,19 @@ def test_a_time_that_is_no_date_does_not_cost_the_batch(outcomes: Outcomes) -> N
     records = rows(broken)
     assert {row["alert_time"] for row in records} == {None}
     assert None in {row["observation_time"] for row in records}
+
+
+def test_probability_that_the_classes_leave_over_is_residual(outcomes: Outcomes) -> None:
+    half = dataclasses.replace(
+        outcomes.predictions, probabilities=outcomes.predictions.probabilities / np.float32(2)
+    )
+    for value, row in zip(
+        encode_elasticc(dataclasses.replace(outcomes, predictions=half)),
+        outcomes.reason.to_pylist(),
+        strict=True,
+    ):
+        answer = read_body(value, ELASTICC)["classifications"]
+        if row is None:
+            assert answer[-1] == {"classId": RESIDUAL_ID, "probability": pytest.approx(0.5)}
+        else:
+            assert [entry["classId"] for entry in answer] == [NOT_CLASSIFIED_ID]

@@ -8,9 +8,11 @@ import pytest
 from models.features import n_usable
 from models.runtime import OnnxClassifier
 from stream.alerts import MessageBatch, NotClassifiedReason
+from stream.metrics import Metrics
 from stream.output.outcomes import Outcomes
 from stream.pipeline import Pipeline
 from stream.sources.memory import message_batch
+from tests.packets import only_for_fastavro
 
 
 def test_every_message_and_every_alert_has_exactly_one_outcome(
@@ -21,7 +23,9 @@ def test_every_message_and_every_alert_has_exactly_one_outcome(
     assert not decoded & refused
     assert decoded | refused == set(range(len(all_messages)))
     classified = set(outcomes.classified.tolist())
-    not_classified = {i for i, reason in enumerate(outcomes.reason) if reason is not None}
+    not_classified = {
+        i for i, reason in enumerate(outcomes.reason.to_pylist()) if reason is not None
+    }
     assert not classified & not_classified
     assert classified | not_classified == set(range(len(outcomes.alerts)))
     assert classified and not_classified and refused
@@ -34,14 +38,14 @@ def test_probabilities_sum_to_one(outcomes: Outcomes) -> None:
 
 def test_reasons_follow_the_alert(outcomes: Outcomes, classifier: OnnxClassifier) -> None:
     minimum = classifier.bundle.manifest.minimum_observations
-    for i, reason in enumerate(outcomes.reason):
+    for i, reason in enumerate(outcomes.reason.to_pylist()):
         if outcomes.alerts.solar_system[i]:
             assert reason == NotClassifiedReason.SOLAR_SYSTEM
         elif outcomes.n_observations[i] < minimum:
             assert reason == NotClassifiedReason.TOO_FEW_OBSERVATIONS
         else:
             assert reason is None
-    assert set(outcomes.reason) == {
+    assert set(outcomes.reason.to_pylist()) == {
         None,
         NotClassifiedReason.SOLAR_SYSTEM,
         NotClassifiedReason.TOO_FEW_OBSERVATIONS,
@@ -54,7 +58,8 @@ def test_an_alert_outside_the_models_surveys_is_not_classified(
     manifest = classifier.bundle.manifest.model_copy(update={"surveys": ["lsst"]})
     pipeline.classifier = OnnxClassifier(dataclasses.replace(classifier.bundle, manifest=manifest))
     outcomes = pipeline.process(all_messages)
-    ztf = [r for r, s in zip(outcomes.reason, outcomes.alerts.survey, strict=True) if s == "ztf"]
+    reasons, surveys = outcomes.reason.to_pylist(), outcomes.alerts.survey.to_pylist()
+    ztf = [reason for reason, survey in zip(reasons, surveys, strict=True) if survey == "ztf"]
     assert set(ztf) == {NotClassifiedReason.SURVEY_NOT_SUPPORTED}
 
 
@@ -94,3 +99,12 @@ def test_rubbish_is_a_dead_letter_with_its_bytes(pipeline: Pipeline, value: byte
     assert row["payload"] == value
     assert row["reason"]
     assert len(row["error"]) > 10
+
+
+def test_messages_that_only_fastavro_reads_are_counted(
+    pipeline: Pipeline, metrics: Metrics
+) -> None:
+    for times in (1, 2):
+        pipeline.process(message_batch([only_for_fastavro(5)] * times))
+    value = metrics.registry.get_sample_value("tinyt2_decoder_fallback_total", {"schema": "Odd"})
+    assert value == 3
