@@ -20,7 +20,7 @@ from models.lightcurve import DETECTION, FORCED, LightCurves, band_index
 __all__ = ["Classifier", "OnnxClassifier", "Predictions", "golden_curves", "load_classifier"]
 
 _GOLDEN_TOLERANCE: Final = 1e-4
-_CHUNK_TOKENS: Final = 4096
+_CHUNK_TOKENS: Final = 2048
 """Tokens per call: larger batches fall out of the cache and are slower per curve."""
 
 

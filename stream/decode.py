@@ -6,6 +6,10 @@ returns: with its alerts, or with the reason why it has none.
 Messages of known schemas are read by one call of a kernel. One that is new to
 it, compressed or damaged is looked at alone: to learn its schema, to unfold it,
 or to say what is wrong with it.
+
+Memory: the tables of a `Decoder` are of fixed size, and what is copied out of them
+is at most ten times as long as the messages (an observation takes 52 bytes in all,
+and at least 6 of its message).
 """
 
 from __future__ import annotations
@@ -34,7 +38,10 @@ from stream.refusal import Refusal, shown
 from stream.surveys import SURVEYS, surveys_named
 from stream.surveys.survey import Survey
 
-__all__ = ["Decoder"]
+__all__ = ["MAX_FALLBACK_BYTES", "Decoder"]
+
+MAX_FALLBACK_BYTES: Final = 1 << 20
+"""Longest block that fastavro reads: its objects may take 200 times as much memory."""
 
 _MAX_FALLBACK_NAMES: Final = 16
 _ALL: Final = tuple(survey.name for survey in SURVEYS)
@@ -52,7 +59,9 @@ class _Reader:
 
 
 class Decoder:
-    """Turn messages into alerts. Not safe for use by several threads at once.
+    """Turn messages into alerts; its kernels are compiled once it is made.
+
+    Not safe for use by several threads at once.
 
     ``schemas`` are those of Confluent-framed messages, ``surveys`` the names of
     the surveys that are switched on; `ConfigurationError` for an unknown name.
@@ -69,6 +78,7 @@ class Decoder:
         self._known = _known_schemas([], [], {})
         self.fallbacks: Counter[str] = Counter()
         """Messages that only fastavro could read, by the name of their schema."""
+        self._compile_kernels()
 
     @property
     def schema_cache_hits(self) -> int:
@@ -102,6 +112,13 @@ class Decoder:
         self._empty_tables(columns)
         self._note_hits()
         return columns.to_batch()
+
+    def _compile_kernels(self) -> None:
+        """Run the kernels over nothing, so that the first message is not late."""
+        nothing = np.zeros(0, np.int64)
+        cells = self._tables.cells
+        read_messages(nothing, nothing, 0, self._known, cells)
+        read_records(0, 0, 0, 0, self._known.code, 0, cells, np.zeros(4, np.int64))
 
     def _look_at(self, message: int, value: bytes, columns: AlertColumns) -> None:
         """Read a message that the kernel left alone, or refuse it."""
@@ -190,6 +207,12 @@ class Decoder:
     def _read(self, block: Block, reader: _Reader, message: int, columns: AlertColumns) -> None:
         """Read the records of a block into the tables, which are emptied whenever they are full."""
         if reader.program is None:
+            if block.end - block.start > MAX_FALLBACK_BYTES:
+                raise Refusal(
+                    RefusedReason.INVALID_SCHEMA,
+                    f"only the general decoder reads schema {reader.schema.name}, and "
+                    f"{block.name} has more than the {MAX_FALLBACK_BYTES} bytes that it may read",
+                )
             for record in block.records(reader.schema):
                 self._append(record, reader, message, columns)
             return

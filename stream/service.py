@@ -28,6 +28,7 @@ class BatchLimits:
 
     max_messages: int = 512
     linger_s: float = 0.05
+    """From the end of one batch to that of the next: work on the one counts as waiting."""
 
 
 class Service:
@@ -54,6 +55,7 @@ class Service:
         self._on_batch = on_batch
         self._clock = clock
         self._heartbeat = time.monotonic()
+        self._linger_until = 0.0
 
     def stop(self) -> None:
         """Ask the loop to finish the batch in hand and end. May be called from a signal handler."""
@@ -87,13 +89,17 @@ class Service:
     def _step(self) -> bool:
         """Take one batch all the way; False when the source has ended."""
         start = time.perf_counter()
-        messages = self._source.poll(self._limits.max_messages, self._limits.linger_s)
+        # What came while the last batch was worked on has waited already.
+        wait_s = max(0.0, self._linger_until - start)
+        messages = self._source.poll(self._limits.max_messages, wait_s)
+        end = time.perf_counter()
+        self._linger_until = end + self._limits.linger_s
         if messages is None:
             return False
         if not len(messages):
             return True
         self.accounting.consumed(messages)
-        self._metrics.consumed(messages, time.perf_counter() - start)
+        self._metrics.consumed(messages, end - start)
         self._metrics.in_flight.set(self.accounting.messages_in_flight)
         outcomes = self._pipeline.process(messages)
         with self._metrics.stage("deliver"):

@@ -48,9 +48,10 @@ def ztf_record(candid: int, candidate: bytes = CANDIDATE + b"\0") -> bytes:
     return b"\x06ZTF" + long_bytes(candid) + candidate
 
 
-def only_for_fastavro(candid: int, name: str = "Odd") -> bytes:
+def only_for_fastavro(candid: int, name: str = "Odd", padding: int = 0) -> bytes:
     """Return a packet whose schema has an enum where a string is expected."""
     names = {"type": "enum", "name": "N", "symbols": ["ZTF"]}
-    fields = [{"name": "objectId", "type": names}, *ZTF["fields"][1:]]
-    body = b"\0" + ztf_record(candid)[len(b"\x06ZTF") :]
+    rest = {"name": "rest", "type": "bytes"}
+    fields = [{"name": "objectId", "type": names}, *ZTF["fields"][1:], rest]
+    body = b"\0" + ztf_record(candid)[len(b"\x06ZTF") :] + long_bytes(padding) + b"x" * padding
     return container({**ZTF, "name": name, "fields": fields}, [body])

@@ -6,7 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import structlog
@@ -57,19 +57,23 @@ class KafkaSource:
         received = self._consumer.consume(max_messages, wait_s)
         self.assigned = bool(self._consumer.assignment())
         messages = [m for m in received if self._is_data(m)]
-        origin = [_origin(m) for m in messages]
-        timestamp_ms = [m.timestamp()[1] for m in messages]
-        for position, ms in zip(origin, timestamp_ms, strict=True):
-            self._last_ms[position.topic, position.partition] = ms
-        return MessageBatch(
+        batch = MessageBatch(
             values=[_bytes(m.value()) for m in messages],
-            keys=[None if m.key() is None else _bytes(m.key()) for m in messages],
-            topic=[position.topic for position in origin],
-            partition=np.array([position.partition for position in origin], np.int32),
-            offset=np.array([position.offset for position in origin], np.int64),
-            timestamp_ms=np.array(timestamp_ms, np.int64),
+            keys=[None if (key := m.key()) is None else _bytes(key) for m in messages],
+            topic=[cast(str, m.topic()) for m in messages],
+            partition=np.array([m.partition() for m in messages], np.int32),
+            offset=np.array([m.offset() for m in messages], np.int64),
+            timestamp_ms=np.array([m.timestamp()[1] for m in messages], np.int64),
             ingest_ms=self._clock(),
         )
+        self._last_ms.update(
+            zip(
+                zip(batch.topic, batch.partition.tolist(), strict=True),
+                batch.timestamp_ms.tolist(),
+                strict=True,
+            )
+        )
+        return batch
 
     def keep_alive(self) -> None:
         """Serve the group protocol while the input is paused, so that nobody fences us."""

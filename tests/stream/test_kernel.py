@@ -18,7 +18,7 @@ from stream.avro.program import MAX_OPS, Op, Program, UnsupportedSchemaError, co
 from stream.avro.projection import ALERT, Kind, Layout, RecordFields, lay_out
 from stream.avro.tables import Tables
 from stream.avro.writer import WriterSchema
-from stream.decode import Decoder
+from stream.decode import MAX_FALLBACK_BYTES, Decoder
 from stream.sources.memory import message_batch
 from tests.avro_bytes import long_bytes
 from tests.packets import CANDIDATE, ZTF, container, only_for_fastavro, record, ztf_record
@@ -225,9 +225,16 @@ def test_a_schema_that_only_fastavro_reads_gives_the_same_alerts() -> None:
     assert decoder.fallbacks == {"Odd": 1}
 
 
+def test_fastavro_reads_no_more_than_its_objects_may_take() -> None:
+    batch = decode(Decoder(), only_for_fastavro(1, padding=MAX_FALLBACK_BYTES))
+    assert batch.refused.reason == [RefusedReason.INVALID_SCHEMA]
+    assert "only the general decoder reads schema Odd" in batch.refused.error[0]
+    assert len(decode(Decoder(), only_for_fastavro(1, padding=1000))) == 1
+
+
 def test_senders_cannot_name_more_schemas_than_are_counted_apart() -> None:
     decoder = Decoder()
-    decode(decoder, *(only_for_fastavro(i, f"Odd{i}") for i in range(20)))
+    decode(decoder, *(only_for_fastavro(i, name=f"Odd{i}") for i in range(20)))
     assert len(decoder.fallbacks) == 17
     assert decoder.fallbacks["other"] == 4
 
