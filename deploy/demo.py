@@ -6,21 +6,11 @@ and this one, which produces alerts, reads the classifications and adds up.
 
 from __future__ import annotations
 
-import json
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from confluent_kafka import TopicPartition
@@ -30,7 +20,7 @@ from rich.panel import Panel
 
 from deploy import display, wiring
 from deploy.broker import EmbeddedBroker
-from deploy.configuration import PREFIX
+from deploy.serving import Serve, ServeTopics, children_end_with_us
 from deploy.settings import Settings
 from deploy.viewer import Viewer
 from deploy.visits import VISIT_S, PacedProducer, visit_releases
@@ -46,12 +36,9 @@ __all__ = ["SAMPLE_ALERTS", "run_demo"]
 SAMPLE_ALERTS: Final = Path(__file__).parent / "alerts"
 """Real ZTF and LSST alerts that come with tinyt2."""
 
-_INPUT: Final = "alerts"
-_OUTPUT: Final = "classifications"
-_DEAD_LETTERS: Final = "dead-letters"
+_TOPICS: Final = ServeTopics("alerts", "classifications", "dead-letters")
 _GROUP: Final = "tinyt2-demo"
 _PARTITIONS: Final = 2
-_START_S: Final = 60.0
 _DRAIN_S: Final = 60.0
 
 
@@ -69,7 +56,6 @@ class _Alerts:
 
 def run_demo(console: Console, seconds: float, alerts_per_visit: int) -> bool:
     """Run the demonstration; True if every message and alert was accounted for."""
-    _end_children_with_us()
     alerts = _sample_alerts()
     bundle = load_classifier().bundle
     console.print(
@@ -77,18 +63,27 @@ def run_demo(console: Console, seconds: float, alerts_per_visit: int) -> bool:
         f"played round and round for {seconds:g} s; {alerts_per_visit:,} messages per visit of "
         f"{VISIT_S:g} s."
     )
-    with tempfile.TemporaryDirectory(prefix="tinyt2-demo-") as folder, EmbeddedBroker() as broker:
-        broker.create_topics([_INPUT, _OUTPUT, _DEAD_LETTERS], _PARTITIONS)
+    with (
+        children_end_with_us(),
+        tempfile.TemporaryDirectory(prefix="tinyt2-demo-") as folder,
+        EmbeddedBroker() as broker,
+    ):
+        names = (_TOPICS.alerts, _TOPICS.classifications, _TOPICS.dead_letters)
+        broker.create_topics(names, _PARTITIONS)
         servers = broker.bootstrap_servers
-        log = Path(folder) / "serve.log"
-        viewer = Viewer(KafkaOptions(servers, f"{_GROUP}-view"), _OUTPUT, _PARTITIONS)
+        viewer = Viewer(
+            KafkaOptions(servers, f"{_GROUP}-view"), _TOPICS.classifications, _PARTITIONS
+        )
         releases = visit_releases(seconds, alerts_per_visit)
-        producer = PacedProducer(KafkaOptions(servers), _INPUT, alerts.values, releases)
-        with _serve_process(servers, log) as service:
-            _wait_until_ready(console, service, log)
+        producer = PacedProducer(KafkaOptions(servers), _TOPICS.alerts, alerts.values, releases)
+        log, settings = Path(folder) / "serve.log", {"TINYT2__OUTPUT__FORMAT": "json"}
+        with Serve(servers, _GROUP, _TOPICS, log, settings) as service:
+            with console.status("starting broker and service"):
+                url = service.wait_until_ready()
+            console.print(f"serving: metrics at {url}/metrics")
             producer.start()
             _watch(console, viewer, producer, alerts, service)
-            accounts = _stop(service, log)
+            accounts = service.stop()
         viewer.drain()
         viewer.close()
         committed = _committed(servers)
@@ -97,16 +92,6 @@ def run_demo(console: Console, seconds: float, alerts_per_visit: int) -> bool:
     console.print(viewer.latency())
     console.print(Panel(display.model_notice(bundle), title="Model", title_align="left"))
     return _closes(console, producer, alerts, viewer, accounts, committed)
-
-
-def _end_children_with_us() -> None:
-    """Let SIGTERM and SIGHUP unwind the stack, so that no process stays behind."""
-
-    def leave(signum: int, frame: FrameType | None) -> None:
-        sys.exit(128 + signum)
-
-    signal.signal(signal.SIGTERM, leave)
-    signal.signal(signal.SIGHUP, leave)
 
 
 def _sample_alerts() -> _Alerts:
@@ -119,62 +104,12 @@ def _sample_alerts() -> _Alerts:
     return _Alerts(values, [int(n) for n in np.bincount(batch.message, minlength=len(values))])
 
 
-@contextmanager
-def _serve_process(bootstrap_servers: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    # The user's own settings are for the user's own service.
-    inherited = {k: v for k, v in os.environ.items() if not k.startswith(PREFIX)}
-    environment = {
-        **inherited,
-        "TINYT2__KAFKA__BOOTSTRAP_SERVERS": bootstrap_servers,
-        "TINYT2__KAFKA__GROUP_ID": _GROUP,
-        "TINYT2__KAFKA__TOPICS": json.dumps([_INPUT]),
-        # The embedded broker lets a group wait for its members' session timeout.
-        "TINYT2__KAFKA__CONSUMER__SESSION_TIMEOUT_MS": "6000",
-        "TINYT2__KAFKA__CONSUMER__HEARTBEAT_INTERVAL_MS": "500",
-        "TINYT2__OUTPUT__TOPIC": _OUTPUT,
-        "TINYT2__OUTPUT__DEAD_LETTER_TOPIC": _DEAD_LETTERS,
-        "TINYT2__OUTPUT__FORMAT": "json",
-        "TINYT2__HTTP__PORT": "0",
-        "TINYT2__LOG__FORMAT": "json",
-    }
-    # -P: a module in the working directory must not take the place of ours.
-    command = [sys.executable, "-P", "-m", "deploy.cli", "serve"]
-    with log.open("wb") as stream:
-        process = subprocess.Popen(command, env=environment, stdout=stream, stderr=stream)
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _wait_until_ready(console: Console, service: subprocess.Popen[bytes], log: Path) -> None:
-    """Return when ``/health/ready`` of the service says yes."""
-    with console.status("starting broker and service"):
-        deadline = time.monotonic() + _START_S
-        while time.monotonic() < deadline and service.poll() is None:
-            started = _log_line(log, "started")
-            if started and _ready(started["http"]):
-                console.print(f"serving: metrics at {started['http']}/metrics")
-                return
-            time.sleep(0.1)
-    raise TinyT2Error(f"'tinyt2 serve' did not get ready; its log:\n{_tail(log)}")
-
-
-def _ready(url: str) -> bool:
-    try:
-        with urllib.request.urlopen(f"{url}/health/ready", timeout=2) as response:
-            return bool(response.status == 200)
-    except (urllib.error.URLError, OSError):
-        return False
-
-
 def _watch(
     console: Console,
     viewer: Viewer,
     producer: PacedProducer,
     alerts: _Alerts,
-    service: subprocess.Popen[bytes],
+    service: Serve,
 ) -> None:
     """Show the classifications until every alert that was sent has come out."""
     deadline: float | None = None
@@ -184,39 +119,14 @@ def _watch(
             live.update(viewer.render())
             if not producer.is_alive():
                 deadline = deadline or time.monotonic() + _DRAIN_S
-                if viewer.alerts >= alerts.sent(producer.sent) or service.poll() is not None:
+                if viewer.alerts >= alerts.sent(producer.sent) or not service.running:
                     return
-
-
-def _stop(service: subprocess.Popen[bytes], log: Path) -> Accounting:
-    """End the service as an operator would; return the accounts that it logs."""
-    service.send_signal(signal.SIGTERM)
-    try:
-        service.wait(timeout=_DRAIN_S)
-    except subprocess.TimeoutExpired:
-        raise TinyT2Error(f"'tinyt2 serve' does not stop; its log:\n{_tail(log)}") from None
-    entry = _log_line(log, "stopped")
-    if entry is None:
-        raise TinyT2Error(f"'tinyt2 serve' did not stop well; its log:\n{_tail(log)}")
-    return Accounting.from_log(entry)
-
-
-def _log_line(log: Path, event: str) -> dict[str, Any] | None:
-    for line in log.read_text().splitlines():
-        if f'"event": "{event}"' in line:
-            entry: dict[str, Any] = json.loads(line)
-            return entry
-    return None
-
-
-def _tail(log: Path) -> str:
-    return log.read_text()[-2000:]
 
 
 def _committed(bootstrap_servers: str) -> int:
     """Return how many messages the service's group has committed."""
     consumer = open_consumer(KafkaOptions(bootstrap_servers, _GROUP))
-    partitions = [TopicPartition(_INPUT, p) for p in range(_PARTITIONS)]
+    partitions = [TopicPartition(_TOPICS.alerts, p) for p in range(_PARTITIONS)]
     offsets = [p.offset for p in consumer.committed(partitions, timeout=10)]
     consumer.close()
     return sum(offset for offset in offsets if offset > 0)

@@ -12,16 +12,17 @@ import hashlib
 import importlib.metadata
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import torch
+from torch import nn
 
 from models.bundle import (
     CARD_NAME,
@@ -41,6 +42,7 @@ from models.tiny import Tiny
 __all__ = [
     "MODEL_NAME",
     "check_parity",
+    "export_graph",
     "golden_inputs",
     "library_versions",
     "replace",
@@ -64,15 +66,30 @@ def to_onnx(model: Tiny) -> bytes:
         "objects": {0: batch},
     }
     example = _random_inputs(np.random.default_rng(0), 3, 16)
+    return export_graph(model, dict(zip(INPUT_NAMES, example, strict=True)), OUTPUT_NAMES, dynamic)
+
+
+def export_graph(
+    model: nn.Module,
+    example: Mapping[str, npt.NDArray[Any]],
+    output_names: Sequence[str],
+    dynamic: Mapping[str, Mapping[int, torch.export.Dim]],
+) -> bytes:
+    """Export any network to ONNX; deterministic bytes.
+
+    ``example`` holds one array per input, in the order of ``forward`` and under
+    its argument names; ``dynamic`` says which of their axes may have any length
+    (give those at least 2 in the example).
+    """
     with _quiet():
         program = torch.onnx.export(
             model.eval(),
-            tuple(torch.from_numpy(x) for x in example),
+            tuple(torch.from_numpy(x) for x in example.values()),
             dynamo=True,
             opset_version=_OPSET,
-            input_names=list(INPUT_NAMES),
-            output_names=list(OUTPUT_NAMES),
-            dynamic_shapes=dynamic,
+            input_names=list(example),
+            output_names=list(output_names),
+            dynamic_shapes={name: dict(axes) for name, axes in dynamic.items()},
             verbose=False,
         )
     if program is None:

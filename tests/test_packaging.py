@@ -100,7 +100,7 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     metadata = message_from_bytes(archive.read(name))
     assert metadata["License-Expression"] == "BSD-3-Clause"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"demo", "dev", "train"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"bench", "demo", "dev", "train"}
 
 
 def test_linked_folders_are_real_files_in_the_archives(dist: Path, wheel: Path) -> None:
@@ -116,7 +116,8 @@ def test_linked_folders_are_real_files_in_the_archives(dist: Path, wheel: Path) 
 
 def test_the_installed_command_runs_from_anywhere(installed: Path, tmp_path: Path) -> None:
     text = run(installed / "tinyt2", "--help", cwd=tmp_path)
-    assert all(command in text for command in ("serve", "replay", "demo", "train", "model"))
+    commands = ("serve", "replay", "demo", "train", "model", "bench")
+    assert all(command in text for command in commands)
     assert run(installed / "tinyt2", "--version", cwd=tmp_path).startswith("tinyt2 ")
 
 
@@ -135,9 +136,26 @@ def test_the_installed_command_classifies_the_alerts_that_come_with_it(
     assert (tmp_path / "ztf.parquet").stat().st_size > 0
 
 
-@pytest.mark.parametrize("command", [["train", "--data", "."], ["demo"]])
+@pytest.mark.parametrize(
+    ("command", "extra"),
+    [
+        (["train", "--data", "."], "train"),
+        (["demo"], "demo"),
+        (["bench", "decode"], "demo"),
+        (["bench", "features"], "bench"),
+    ],
+)
 def test_a_command_that_needs_an_extra_names_it(
-    installed: Path, tmp_path: Path, command: list[str]
+    installed: Path, tmp_path: Path, command: list[str], extra: str
 ) -> None:
     text = run(installed / "tinyt2", *command, cwd=tmp_path, code=2)
-    assert f"tinyt2[{command[0]}]" in text.replace("\n", "")
+    assert f"tinyt2[{extra}]" in text.replace("\n", "")
+
+
+def test_the_installed_command_measures_the_alerts_that_come_with_it(
+    installed: Path, tmp_path: Path
+) -> None:
+    text = run(
+        installed / "tinyt2", "bench", "replay", "--rounds", "1", "--alerts", "50", cwd=tmp_path
+    )
+    assert "fastavro" in text

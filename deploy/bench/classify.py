@@ -1,0 +1,141 @@
+"""From light curves to probabilities: ours against the paper's path.
+
+Both sides take the same observations of the same real ZTF alerts; ours in
+batches, the paper's alert by alert as published.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from typing import Final
+
+import numpy as np
+from rich.progress import Progress
+from threadpoolctl import threadpool_limits
+
+from deploy.bench.alerts import Histories, longer, ztf_histories
+from deploy.bench.measure import Result, Seconds, Task, interleave, rate, time_per_alert
+from deploy.bench.paper import PaperPath, paper_curves
+from models.features import ModelInputs, model_inputs
+from models.runtime import OnnxClassifier, load_classifier
+
+__all__ = ["features", "inference"]
+
+_LENGTHENED: Final = 10
+_ONE_BY_ONE: Final = "batch 1"
+_PROCESS: Final = "paper: Gaussian process and scaling"
+_NETWORK: Final = "paper: t2 in ONNX Runtime, batch 1, random weights"
+_BATCHED: Final = "paper: t2 in ONNX Runtime, batch 8, random weights"
+_PATH: Final = "paper: Gaussian process, scaling, t2 in ONNX Runtime"
+
+Run = Callable[[Histories], object]
+
+
+def features(progress: Progress, rounds: int, alerts: int, largest_batch: int) -> list[Result]:
+    """Compute the tensors of batches of so many alerts, and of batches from 1 on."""
+    with threadpool_limits(1):
+        bench = _Bench(alerts)
+        names = ("features", "gp", "scaling")
+        taken = interleave(bench.tasks(names), rounds, progress, "features_ztf")
+        return [
+            time_per_alert(
+                "features_ztf", taken["features"], _PROCESS, taken["gp"] + taken["scaling"]
+            ),
+            *_paper_rows(taken, ("gp", "scaling")),
+            *_scaling(progress, "features", _features, bench.histories, rounds, largest_batch),
+        ]
+
+
+def inference(progress: Progress, rounds: int, alerts: int, largest_batch: int) -> list[Result]:
+    """Classify batches of so many alerts, and batches from 1 on."""
+    with threadpool_limits(1):
+        bench = _Bench(alerts)
+        names = ("all", "onnx", "gp", "scaling", "network", "batched")
+        taken = interleave(bench.tasks(names), rounds, progress, "features_inference_ztf")
+        path = taken["gp"] + taken["scaling"] + taken["network"]
+        classify = bench.classify
+        return [
+            time_per_alert("features_inference_ztf", taken["all"], _PATH, path),
+            time_per_alert("inference_ztf", taken["onnx"], _NETWORK, taken["network"]),
+            time_per_alert("inference_ztf_vs_batched", taken["onnx"], _BATCHED, taken["batched"]),
+            *_paper_rows(taken, ("gp", "scaling", "network")),
+            *_scaling(
+                progress, "features_inference", classify, bench.histories, rounds, largest_batch
+            ),
+        ]
+
+
+class _Bench:
+    """The alerts, the deployed model and the paper's path."""
+
+    def __init__(self, alerts: int) -> None:
+        self._classifier: OnnxClassifier = load_classifier()
+        self.histories = ztf_histories(self._classifier.bundle.manifest)
+        self._batch = self.histories.repeated(alerts)
+        self._curves = paper_curves(self.histories)
+        self._path = PaperPath(self._curves)
+
+    def classify(self, histories: Histories) -> object:
+        """Run the default model."""
+        return self._classifier.predict(*histories)
+
+    def tasks(self, names: Iterable[str]) -> dict[str, Task]:
+        """Return the tasks of these names; the paper's parts take every alert once."""
+        path, curves, n = self._path, self._curves, len(self._batch.trigger_mjd)
+        inputs: list[ModelInputs] = model_inputs(*self._batch)
+        steps = [path.interpolate(curve) for curve in curves]
+        scaled = [path.scale(one) for one in steps]
+        # Its best batch: larger ones fall out of the cache.
+        eight = np.concatenate(scaled[:8])
+        tasks = {
+            "features": Task(lambda: _features(self._batch), n),
+            "onnx": Task(lambda: [self._classifier.run(bucket) for bucket in inputs], n),
+            "all": Task(lambda: self.classify(self._batch), n),
+            "gp": Task(lambda: [path.interpolate(curve) for curve in curves], len(curves)),
+            "scaling": Task(lambda: [path.scale(one) for one in steps], len(curves)),
+            "network": Task(lambda: [path.network(one) for one in scaled], len(curves)),
+            "batched": Task(lambda: path.network(eight), len(eight)),
+        }
+        return {name: tasks[name] for name in names}
+
+
+def _features(histories: Histories) -> object:
+    return model_inputs(*histories)
+
+
+def _paper_rows(taken: Mapping[str, Seconds], parts: Iterable[str]) -> list[Result]:
+    return [time_per_alert(f"paper_{part}", taken[part]) for part in parts]
+
+
+def _scaling(
+    progress: Progress, name: str, run: Run, histories: Histories, rounds: int, largest: int
+) -> list[Result]:
+    """Return the rates with ten times longer histories, and in batches of 1, 4, 16, ..."""
+    long = longer(histories, _LENGTHENED)
+    tasks = {
+        key: _batches(run, alerts.repeated(largest), min(largest, 512))
+        for key, alerts in (("original", histories), ("long", long))
+    }
+    taken = interleave(tasks, rounds, progress, f"{name}, long histories")
+    before, after = (alerts.curves.n_observations.mean() for alerts in (histories, long))
+    peer = f"{before:.0f} observations per alert instead of {after:.0f}"
+    results = [rate(f"{name}_{_LENGTHENED}x_history", taken["long"], peer, taken["original"])]
+    sizes = [size for size in (1, 4, 16, 64, 256, 1024, 4096, 16384) if size <= largest]
+    repeated = histories.repeated(largest)
+    taken = interleave(
+        {str(size): _batches(run, repeated, size) for size in sizes},
+        rounds,
+        progress,
+        f"{name}, batches",
+    )
+    return results + [
+        rate(f"{name}_batch_{size}", taken[size], _ONE_BY_ONE, taken["1"]) for size in taken
+    ]
+
+
+def _batches(run: Run, histories: Histories, size: int) -> Task:
+    """Return the task of taking all alerts in batches of one size."""
+    n = len(histories.trigger_mjd)
+    rows = range(0, n, size)
+    parts = [histories.take(np.arange(i, min(i + size, n))) for i in rows]
+    return Task(lambda: [run(part) for part in parts], n)

@@ -1,0 +1,124 @@
+"""The t2 network of "The Tiny Time-series Transformer", the faithful baseline.
+
+Allam, Peloton, McEwen (2023), arXiv 2303.08951. It reads no observations but a
+light curve that a Gaussian process interpolated onto equal steps in time, one
+channel per band (and, where there is one, per redshift); each channel scaled.
+
+Notation: B batch, L steps, C channels, D width, H heads, d = D / H, F width of
+the feed-forward layer, K classes.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from models.errors import ConfigurationError
+
+__all__ = ["T2", "T2Config"]
+
+_NORM_EPS = 1e-6
+
+
+@dataclass(frozen=True, slots=True)
+class T2Config:
+    """Sizes of a `T2`; the defaults are those of the paper."""
+
+    n_channels: int
+    """2 for ZTF's g and r, 6 for LSST's ugrizy."""
+    n_classes: int = 14
+    steps: int = 100
+    width: int = 32
+    heads: int = 16
+    feed_forward: int = 128
+    dropout: float = 0.1
+
+    def __post_init__(self) -> None:
+        if self.width % self.heads or self.width % 2:
+            raise ConfigurationError(
+                f"width {self.width} must be even and a multiple of {self.heads} heads", self.width
+            )
+
+
+class T2(nn.Module):
+    """Map interpolated light curves to class probabilities."""
+
+    position: Tensor
+
+    def __init__(self, config: T2Config) -> None:
+        super().__init__()
+        self.config = config
+        self.embed = nn.Conv1d(config.n_channels, config.width, kernel_size=1)
+        self.register_buffer("position", _positions(config.steps, config.width))
+        self.block = T2Block(config)
+        self.dropout = nn.Dropout(config.dropout)
+        self.head = nn.Linear(config.width, config.n_classes)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | nn.Conv1d):
+                # The defaults of Keras, in which the original is written.
+                nn.init.xavier_uniform_(module.weight)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+    def logits(self, steps: Tensor) -> Tensor:
+        """Return the scores of the classes before softmax, [B, L, C] -> [B, K]."""
+        x = torch.relu(self.embed(steps.transpose(1, 2)))  # [B, L, C] -> [B, C, L] -> [B, D, L]
+        x = x.transpose(1, 2) + self.position  # [B, L, D] + [L, D]
+        x = self.block(x)
+        scores: Tensor = self.head(self.dropout(x.mean(1)))  # [B, L, D] -> [B, D] -> [B, K]
+        return scores
+
+    def forward(self, steps: Tensor) -> Tensor:
+        """Return the class probabilities, [B, L, C] -> [B, K]."""
+        return torch.softmax(self.logits(steps), -1)
+
+
+class T2Block(nn.Module):
+    """Self-attention and feed-forward layer, each normalised after its residual sum."""
+
+    def __init__(self, config: T2Config) -> None:
+        super().__init__()
+        width = config.width
+        self.heads = config.heads
+        self.query = nn.Linear(width, width)
+        self.key = nn.Linear(width, width)
+        self.value = nn.Linear(width, width)
+        self.out = nn.Linear(width, width)
+        self.feed_forward = nn.Sequential(
+            nn.Linear(width, config.feed_forward), nn.ReLU(), nn.Linear(config.feed_forward, width)
+        )
+        self.norm_attention = nn.LayerNorm(width, eps=_NORM_EPS)
+        self.norm_feed_forward = nn.LayerNorm(width, eps=_NORM_EPS)
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the new steps, [B, L, D] -> [B, L, D]."""
+        x = self.norm_attention(x + self.dropout(self.attend(x)))
+        return torch.as_tensor(self.norm_feed_forward(x + self.dropout(self.feed_forward(x))))
+
+    def attend(self, x: Tensor) -> Tensor:
+        """Attend from every step to every step, [B, L, D] -> [B, L, D]."""
+        q = self._split(self.query(x))  # [B, H, L, d]
+        k = self._split(self.key(x))  # [B, H, L, d]
+        v = self._split(self.value(x))  # [B, H, L, d]
+        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # [B, H, L, L]
+        mixed = torch.softmax(scores, -1) @ v  # [B, H, L, d]
+        merged = mixed.transpose(1, 2).flatten(2)  # [B, L, H, d] -> [B, L, D]
+        return torch.as_tensor(self.out(merged))
+
+    def _split(self, x: Tensor) -> Tensor:
+        # [B, L, D] -> [B, L, H, d] -> [B, H, L, d]
+        heads: Tensor = x.unflatten(-1, (self.heads, -1))  # type: ignore[no-untyped-call]
+        return heads.transpose(1, 2)
+
+
+def _positions(steps: int, width: int) -> Tensor:
+    """Return the fixed sinusoidal encoding of the index, [L, D]: sine and cosine by turns."""
+    index = torch.arange(steps, dtype=torch.float64).unsqueeze(1)  # [L, 1]
+    rate = 10000.0 ** (-torch.arange(0, width, 2, dtype=torch.float64) / width)  # [D / 2]
+    angle = index * rate  # [L, D / 2]
+    pairs = torch.stack([torch.sin(angle), torch.cos(angle)], -1)  # [L, D / 2, 2]
+    return pairs.flatten(1).float()  # [L, D]

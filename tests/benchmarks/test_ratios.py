@@ -1,0 +1,27 @@
+"""Half of each goal, so that a loss of speed is seen and a noisy machine is not.
+
+The benchmarks take both sides by turns and count processor time; a median over
+few rounds is enough for a factor of two.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from deploy.bench.goals import GOALS
+from tests.benches import RunBench
+
+
+@pytest.mark.parametrize(
+    ("command", "name"),
+    [
+        ("decode", "decode_ztf"),
+        ("decode", "decode_lsst"),
+        ("inference", "features_inference_ztf"),
+        ("replay", "replay_per_cpu_s"),
+        ("startup", "startup_s"),
+    ],
+)
+def test_half_of_the_goal_is_reached(bench: RunBench, command: str, name: str) -> None:
+    result = bench(command).results[name]
+    assert GOALS[name].met(result, slack=2), f"{result}; the goal is {GOALS[name]}"
