@@ -51,7 +51,7 @@ __all__ = [
 ]
 
 MODEL_NAME: Final = "model.onnx"
-_OPSET: Final = 18
+_OPSET: Final = 20
 _TOLERANCE: Final = 1e-5
 _BATCHES: Final = (1, 7)
 _LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "onnxscript", "scikit-learn", "torch")

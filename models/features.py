@@ -1,6 +1,7 @@
 r"""From light curves to the tensors that a model reads: the only copy of that code.
 
-Training, evaluation, compression, replay and serving all call `model_inputs`.
+Training, evaluation, compression, replay and serving all call `model_inputs`, or
+`chunked_inputs` for the same tensors in chunks of another shape.
 
 Notation: n curves, B curves of one length bucket, L observations (padded), C
 channels per observation, G channels per object, S band slots.
@@ -32,7 +33,7 @@ is nearest in log wavelength.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -49,6 +50,7 @@ __all__ = [
     "OBJECT_CHANNELS",
     "TOKEN_CHANNELS",
     "ModelInputs",
+    "chunked_inputs",
     "model_inputs",
     "n_usable",
 ]
@@ -85,6 +87,7 @@ _LOG_WAVELENGTH: Final = np.log(np.array([band.wavelength_aa for band in BANDS])
 _SLOT: Final = np.argmin(
     np.abs(_LOG_WAVELENGTH[:, None] - _LOG_WAVELENGTH[None, :_SLOTS]), axis=1
 ).astype(np.int64)
+_ALIGN: Final = 8
 _AGE_DAYS: Final = 20.0
 _SCALE_SNR: Final = 3.0
 
@@ -130,30 +133,71 @@ def model_inputs(
     lengths = n_usable(curves, trigger_mjd)
     edges = np.asarray(length_buckets)
     bucket = np.minimum(np.searchsorted(edges, lengths[rows]), len(edges) - 1)
-    inputs = []
-    for b in np.unique(bucket):
-        chosen = rows[bucket == b]
-        shape = (len(chosen), int(edges[b]))
-        tokens = np.zeros((*shape, len(TOKEN_CHANNELS)), np.float32)
-        mask = np.zeros(shape, np.bool_)
-        objects = np.zeros((len(chosen), len(OBJECT_CHANNELS)), np.float32)
-        _fill(
-            curves.splits[chosen],
-            lengths[chosen],
-            trigger_mjd[chosen],
-            curves.mjd,
-            curves.band,
-            curves.flux,
-            curves.flux_err,
-            curves.detected,
-            _LOG_WAVELENGTH,
-            _SLOT,
-            tokens,
-            mask,
-            objects,
-        )
-        inputs.append(ModelInputs(chosen, tokens, mask, objects))
-    return inputs
+    return [
+        _tensors(curves, trigger_mjd, lengths, rows[bucket == b], int(edges[b]))
+        for b in np.unique(bucket)
+    ]
+
+
+def chunked_inputs(
+    curves: LightCurves,
+    trigger_mjd: npt.NDArray[np.float64],
+    rows: npt.NDArray[np.int64],
+    max_tokens: int,
+    call_tokens: int,
+) -> Iterator[ModelInputs]:
+    """Yield the tensors of curves in chunks that are cheap to run, longest curves first.
+
+    A chunk has at most ``max_tokens`` tokens, padding included, and is padded to its
+    longest curve (up to a multiple of 8). It ends early where shorter curves begin, if that
+    spares more padding than ``call_tokens``, the tokens that one more call is worth.
+    The values are those of `model_inputs`, with its errors.
+    """
+    _check(curves, trigger_mjd, rows)
+    lengths = n_usable(curves, trigger_mjd)
+    padded = np.clip(-(-lengths[rows] // _ALIGN) * _ALIGN, _ALIGN, LENGTH_BUCKETS[-1])
+    order = np.argsort(-padded, kind="stable")
+    rows, padded = rows[order], padded[order]
+    steps = np.flatnonzero(np.diff(padded)) + 1
+    start = 0
+    while start < len(rows):
+        size = int(padded[start])
+        end = min(len(rows), start + max(1, max_tokens // size))
+        inside = steps[(steps > start) & (steps < end)]
+        spared = (size - padded[inside]) * (end - inside)
+        if (spared > call_tokens).any():
+            end = int(inside[np.argmax(spared > call_tokens)])
+        yield _tensors(curves, trigger_mjd, lengths, rows[start:end], size)
+        start = end
+
+
+def _tensors(
+    curves: LightCurves,
+    trigger_mjd: npt.NDArray[np.float64],
+    lengths: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    size: int,
+) -> ModelInputs:
+    """Return the tensors of rows that exist, padded or thinned to a length."""
+    tokens = np.zeros((len(rows), size, len(TOKEN_CHANNELS)), np.float32)
+    mask = np.zeros((len(rows), size), np.bool_)
+    objects = np.zeros((len(rows), len(OBJECT_CHANNELS)), np.float32)
+    _fill(
+        curves.splits[rows],
+        lengths[rows],
+        trigger_mjd[rows],
+        curves.mjd,
+        curves.band,
+        curves.flux,
+        curves.flux_err,
+        curves.detected,
+        _LOG_WAVELENGTH,
+        _SLOT,
+        tokens,
+        mask,
+        objects,
+    )
+    return ModelInputs(rows, tokens, mask, objects)
 
 
 def _check(
@@ -275,4 +319,5 @@ def _neighbours(seen, kept, mjd, tokens, i, first):  # type: ignore[no-untyped-d
         if k >= 0:
             tokens[i, first + slot] = tokens[k, 2]
             age = abs(mjd[kept[i]] - mjd[kept[k]])
-            tokens[i, first + _SLOTS + slot] = np.exp(-age / _AGE_DAYS)
+            weight = np.exp(-age / _AGE_DAYS) if age > 0.0 else 1.0
+            tokens[i, first + _SLOTS + slot] = weight

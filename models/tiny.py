@@ -38,6 +38,8 @@ _LIMIT: Final = 10.0
 """Standard deviations at which standardised channels are clipped: real alerts go further."""
 _MEASURED: Final = TOKEN_CHANNELS.index("flux")
 """First of the channels that are standardised; time and wavelength come before it."""
+_PARTS: Final = (1, 2 * len(_PERIODS_DAYS), len(_CENTRES), len(TOKEN_CHANNELS) - _MEASURED)
+"""Parts of the code of a token, E in all: age, Fourier series, band, standardised channels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +62,8 @@ class TinyConfig:
 class Tiny(nn.Module):
     """Map the tensors of `models.features.ModelInputs` to class probabilities."""
 
-    inverse_period: Tensor
-    centres: Tensor
-    token_mean: Tensor
-    token_gain: Tensor
+    spread: Tensor
+    offset: Tensor
     object_mean: Tensor
     object_gain: Tensor
     temperature: Tensor
@@ -71,25 +71,26 @@ class Tiny(nn.Module):
     def __init__(self, config: TinyConfig) -> None:
         super().__init__()
         self.config = config
-        width, measured = config.width, len(TOKEN_CHANNELS) - _MEASURED
-        encoded = 1 + 2 * len(_PERIODS_DAYS) + len(_CENTRES) + measured
+        width = config.width
+        spread, offset = _spread()
         for name, value in {
-            "inverse_period": torch.tensor(2 * math.pi / _PERIODS_DAYS, dtype=torch.float32),
-            "centres": torch.tensor(_CENTRES, dtype=torch.float32),
-            "token_mean": torch.zeros(measured),
-            "token_gain": torch.ones(measured),
+            "spread": spread,
+            "offset": offset,
             "object_mean": torch.zeros(len(OBJECT_CHANNELS)),
             "object_gain": torch.ones(len(OBJECT_CHANNELS)),
             "temperature": torch.ones(()),
         }.items():
             self.register_buffer(name, value)
         self.embed = nn.Sequential(
-            nn.Linear(encoded, width), nn.GELU(), nn.Linear(width, width), nn.LayerNorm(width)
+            nn.Linear(len(offset), width),
+            nn.GELU(),
+            nn.Linear(width, width),
+            nn.LayerNorm(width),
         )
         self.latents = nn.Parameter(torch.randn(config.latents, width) * 0.5)
         self.condition = nn.Linear(len(OBJECT_CHANNELS), width)
-        self.read = Block(width, config.heads)
-        self.blocks = nn.ModuleList(Block(width, config.heads) for _ in range(config.latent_blocks))
+        self.read = Block(config)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.latent_blocks))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(config.latents * width, config.n_classes)
 
@@ -101,39 +102,42 @@ class Tiny(nn.Module):
         """
         batches = list(inputs)
         tokens = np.concatenate([b.tokens[b.mask][:, _MEASURED:] for b in batches])
-        objects = np.concatenate([b.objects for b in batches])
-        for name, values in {"token": tokens, "object": objects}.items():
-            mean, std = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
-            gain = np.where(std > 1e-6, 1 / np.maximum(std, 1e-6), 0.0)
-            getattr(self, f"{name}_mean").copy_(torch.from_numpy(mean))
-            getattr(self, f"{name}_gain").copy_(torch.from_numpy(gain))
+        mean, gain = _standard(tokens)
+        self.spread[-len(gain) :, _MEASURED:] = torch.diag(gain)
+        self.offset[-len(gain) :] = -mean * gain
+        mean, gain = _standard(np.concatenate([b.objects for b in batches]))
+        self.object_mean.copy_(mean)
+        self.object_gain.copy_(gain)
 
     def encode(self, tokens: Tensor) -> Tensor:
-        """Return what the embedding reads of the tokens, [B, L, C] -> [B, L, E]."""
-        time, log_wavelength = tokens[..., :1], tokens[..., 1:2]
-        angle = time * self.inverse_period  # [B, L, 6]
-        band = torch.exp(-0.5 * ((log_wavelength - self.centres) / _BASIS_WIDTH) ** 2)  # [B, L, 6]
-        measured = (tokens[..., _MEASURED:] - self.token_mean) * self.token_gain
-        return torch.cat(
-            [
-                torch.asinh(time / _TIME_SCALE_DAYS),
-                torch.sin(angle),
-                torch.cos(angle),
-                band,
-                measured.clamp(-_LIMIT, _LIMIT),
-            ],
-            dim=-1,
-        )
+        """Return what the embedding reads of T tokens, [T, C] -> [T, E].
+
+        Channels come first on the way: ONNX Runtime pays for every row of a constant that
+        is spread over rows, and here there are E of them instead of T.
+        """
+        spread = torch.addmm(self.offset[:, None], self.spread, tokens.T)  # [C, T] -> [E, T]
+        age, angle, distance, measured = torch.split(spread, list(_PARTS))
+        age = age.abs()
+        encoded = [
+            torch.log(age + torch.sqrt(age * age + 1.0)),  # asinh, faster
+            torch.sin(angle),
+            torch.exp(-(distance * distance)),
+            measured.clamp(-_LIMIT, _LIMIT),
+        ]
+        return torch.cat(encoded).T  # [E, T] -> [T, E]
 
     def logits(self, tokens: Tensor, mask: Tensor, objects: Tensor) -> Tensor:
         """Return the scores of the classes before temperature and softmax, [B, K]."""
-        x = self.embed(self.encode(tokens))  # [B, L, D]
+        width, latents = self.config.width, self.config.latents
+        # As one matrix of all tokens, so that every layer is one multiplication with its bias.
+        x = self.embed(self.encode(tokens.flatten(0, 1)))  # [B, L, C] -> [B * L, D]
+        x = x.view(*mask.shape, width)  # [B, L, D]
         globals_ = ((objects - self.object_mean) * self.object_gain).clamp(-_LIMIT, _LIMIT)
         z = self.latents + self.condition(globals_).unsqueeze(1)  # [N, D] + [B, 1, D] -> [B, N, D]
-        z = self.read(z, x, mask)
+        z = self.read(z.flatten(0, 1), x, mask)  # [B * N, D]
         for block in self.blocks:
             z = block(z)
-        scores: Tensor = self.head(self.norm(z).flatten(1))  # [B, N, D] -> [B, N * D] -> [B, K]
+        scores: Tensor = self.head(self.norm(z).view(-1, latents * width))  # [B, N * D] -> [B, K]
         return scores
 
     def forward(self, tokens: Tensor, mask: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
@@ -145,15 +149,42 @@ class Tiny(nn.Module):
         return torch.softmax(logits / self.temperature, -1), -torch.logsumexp(logits, -1)
 
 
+def _spread() -> tuple[Tensor, Tensor]:
+    """Return the matrix [E, C] and offsets [E] that lead from channels to the parts of the code.
+
+    Age, angles of the Fourier series (a cosine is a sine a quarter ahead), distances from
+    the bands' wavelengths, and the channels to standardise, still as they are.
+    """
+    measured = len(TOKEN_CHANNELS) - _MEASURED
+    spread = torch.zeros(sum(_PARTS), len(TOKEN_CHANNELS))
+    offset = torch.zeros(sum(_PARTS))
+    _, angle, distance, rest = np.split(np.arange(sum(_PARTS)), np.cumsum(_PARTS)[:-1])
+    spread[0, 0] = 1 / _TIME_SCALE_DAYS
+    spread[angle, 0] = torch.from_numpy(np.tile(2 * math.pi / _PERIODS_DAYS, 2)).float()
+    offset[angle[len(_PERIODS_DAYS) :]] = math.pi / 2
+    spread[distance, 1] = 1 / (_BASIS_WIDTH * math.sqrt(2))
+    offset[distance] = torch.from_numpy(-_CENTRES / (_BASIS_WIDTH * math.sqrt(2))).float()
+    spread[rest, _MEASURED:] = torch.eye(measured)
+    return spread, offset
+
+
+def _standard(values: npt.NDArray[np.float32]) -> tuple[Tensor, Tensor]:
+    """Return mean and 1 / standard deviation of channels [n, C]; gain 0 where nothing varies."""
+    mean, std = values.mean(0, dtype=np.float64), values.std(0, dtype=np.float64)
+    gain = np.where(std > 1e-6, 1 / np.maximum(std, 1e-6), 0.0)
+    return torch.from_numpy(mean).float(), torch.from_numpy(gain).float()
+
+
 class Block(nn.Module):
     """Pre-norm attention and feed-forward layer.
 
     The latents attend to the tokens, or to one another when none are given.
     """
 
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, config: TinyConfig) -> None:
         super().__init__()
-        self.heads = heads
+        width = config.width
+        self.latents, self.heads = config.latents, config.heads
         self.norm_query = nn.LayerNorm(width)
         self.query = nn.Linear(width, width)
         # A bias on the keys shifts all scores of a query alike: softmax removes it.
@@ -165,31 +196,36 @@ class Block(nn.Module):
         )
 
     def forward(self, z: Tensor, x: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
-        """Return the new latents [B, N, D] from latents, tokens [B, L, D] and mask [B, L]."""
+        """Return the new latents [B * N, D] from latents, tokens [B, L, D] and mask [B, L]."""
         queries = self.norm_query(z)
-        source = queries if x is None else x
+        source = queries.view(-1, self.latents, z.shape[-1]) if x is None else x
         z = z + self.attend(queries, source, mask)
         return z + torch.as_tensor(self.feed_forward(z))
 
     def attend(self, queries: Tensor, source: Tensor, mask: Tensor | None) -> Tensor:
-        """Attend from ``queries`` [B, N, D] to ``source`` [B, L, D]; [B, N, D].
+        """Attend from ``queries`` [B * N, D] to ``source`` [B, L, D]; [B * N, D].
 
         Where ``mask`` [B, L] leaves nothing, the average of the padding is read: finite.
-        """
-        q = self._split(self.query(queries))  # [B, H, N, d]
-        k = self._split(self.key(source))  # [B, H, L, d]
-        v = self._split(self.value(source))  # [B, H, L, d]
-        scores = q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1])  # [B, H, N, L]
-        if mask is not None:
-            scores = torch.where(mask[:, None, None, :], scores, _MASKED)  # [B, 1, 1, L]
-        mixed = torch.softmax(scores, -1) @ v  # [B, H, N, d]
-        merged = mixed.transpose(1, 2).flatten(2)  # [B, N, H, d] -> [B, N, D]
-        return torch.as_tensor(self.out(merged))
 
-    def _split(self, x: Tensor) -> Tensor:
-        # [B, L, D] -> [B, L, H, d] -> [B, H, L, d]
-        heads: Tensor = x.unflatten(-1, (self.heads, -1))  # type: ignore[no-untyped-call]
-        return heads.transpose(1, 2)
+        Keys and values of the L tokens are never made. What a head's query asks for is carried
+        over to the tokens' own channels, and what it reads there to the output (the products of
+        weights are the same for every curve, and computed once in the exported file).
+        """
+        heads, width = self.heads, queries.shape[-1]
+        key, value = (m.weight.view(heads, -1, width) for m in (self.key, self.value))  # [H, d, D]
+        ask = self.query.weight.view(heads, -1, width).transpose(1, 2) @ key  # [H, D, D]
+        ask_bias = self.query.bias.view(heads, 1, -1) @ key  # [H, 1, D]
+        scale = (width // heads) ** -0.5
+        asked = torch.addmm(
+            ask_bias.flatten() * scale, queries, ask.transpose(0, 1).flatten(1) * scale
+        )  # [B * N, H * D]
+        scores = asked.view(source.shape[0], -1, width) @ source.transpose(1, 2)  # [B, N * H, L]
+        if mask is not None:
+            scores = torch.where(mask[:, None, :], scores, _MASKED)
+        found = (torch.softmax(scores, -1) @ source).view(-1, heads * width)  # [B * N, H * D]
+        tell = self.out.weight.view(width, heads, -1).transpose(0, 1) @ value  # [H, D, D]
+        tell_bias = self.out.weight @ self.value.bias + self.out.bias
+        return torch.addmm(tell_bias, found, tell.transpose(1, 2).flatten(0, 1))
 
 
 def input_tensors(inputs: ModelInputs) -> tuple[Tensor, Tensor, Tensor]:

@@ -74,7 +74,7 @@ class TrainConfig:
     bootstrap: int = 500
     """Resamples of the objects behind the intervals in the card."""
     name: str = "tiny-spcc"
-    version: str = "0.1.0"
+    version: str = "0.1.1"
 
 
 @dataclass(frozen=True, slots=True)

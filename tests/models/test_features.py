@@ -12,6 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from models.errors import DataError
 from models.features import (
@@ -19,6 +21,7 @@ from models.features import (
     OBJECT_CHANNELS,
     TOKEN_CHANNELS,
     ModelInputs,
+    chunked_inputs,
     model_inputs,
     n_usable,
 )
@@ -94,6 +97,33 @@ def test_each_curve_goes_to_the_smallest_bucket() -> None:
         size = inputs.mask.shape[1]
         for row in inputs.rows:
             assert size == min([b for b in LENGTH_BUCKETS if b >= lengths[row]] or [256])
+
+
+@pytest.mark.parametrize("call_tokens", [0, 50, 10**6])
+@settings(deadline=None)
+@given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=30), max_tokens=st.integers(1, 3000))
+def test_chunks_hold_the_same_tensors(
+    lengths: list[int], max_tokens: int, call_tokens: int
+) -> None:
+    curves, trigger = random_curves(lengths)
+    rows = np.arange(len(curves))
+    chunks = list(chunked_inputs(curves, trigger, rows, max_tokens, call_tokens))
+    assert_same(model_inputs(curves, trigger), chunks)
+    assert sorted(row for chunk in chunks for row in chunk.rows) == rows.tolist()
+    for chunk in chunks:
+        n, size = chunk.mask.shape
+        assert n == 1 or n * size <= max_tokens
+        assert size == max(8, -(-int(chunk.mask.sum(axis=1).max()) // 8) * 8)
+
+
+def test_a_chunk_ends_where_padding_costs_more_than_a_call() -> None:
+    curves, trigger = random_curves([100] * 3 + [10] * 10)
+    rows = np.arange(13)
+    sizes = {
+        call: [chunk.mask.shape for chunk in chunked_inputs(curves, trigger, rows, 2048, call)]
+        for call in (800, 900)
+    }
+    assert sizes == {800: [(3, 104), (10, 16)], 900: [(13, 104)]}
 
 
 def test_padding_is_zero_and_masked() -> None:

@@ -117,7 +117,7 @@ def test_bands_that_training_did_not_have_have_no_say() -> None:
     griz = [band_index("des", name) for name in "griz"]
     model = Tiny(TinyConfig(n_classes=2, width=8, latents=2, heads=2))
     model.standardise(model_inputs(*random_curves([30] * 20, bands=griz)))
-    gains = dict(zip(TOKEN_CHANNELS[2:], model.token_gain.tolist(), strict=True))
+    gains = dict(zip(TOKEN_CHANNELS, model.spread[-28:].sum(0).tolist(), strict=True))
     for kind in ("latest_flux", "latest_weight", "next_flux", "next_weight"):
         assert gains[f"{kind}_u"] == gains[f"{kind}_y"] == 0.0
         assert gains[f"{kind}_g"] > 0.0
