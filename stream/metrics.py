@@ -98,7 +98,7 @@ class Metrics:
         )
         self.stage_duration = Histogram(
             "tinyt2_stage_duration_seconds",
-            "Time of one batch in a stage.",
+            "Time of one batch in a stage: decode, classify, deliver, commit.",
             ["stage"],
             buckets=_STAGE_BUCKETS,
             registry=registry,
@@ -197,7 +197,8 @@ class Metrics:
 
     def consumed(self, messages: MessageBatch, wait_s: float) -> None:
         """Count a batch that was read."""
-        for (topic,), count in tally(self._labels(messages)).items():
+        topics = Tally(messages.topic) if self._topic is None else {self._topic: len(messages)}
+        for topic, count in topics.items():
             self.messages_consumed.labels(topic).inc(count)
         self.batch_size.observe(len(messages))
         self.batch_wait.observe(wait_s)

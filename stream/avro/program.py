@@ -27,7 +27,7 @@ MAX_OPS: Final = 1 << 15
 
 
 class Op(IntEnum):
-    """What an instruction does."""
+    """What an instruction does: lead on (below 10), skip a value (below 20) or store one."""
 
     END = 0
     """The record ends here."""

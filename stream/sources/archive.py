@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final
 
@@ -82,9 +82,6 @@ class ArchiveSource:
 
     def commit(self, messages: MessageBatch) -> None:
         """Do nothing: a replay starts from the beginning."""
-
-    def before_release(self, settle: Callable[[], None]) -> None:
-        """Do nothing: nobody else takes our files."""
 
     def close(self) -> None:
         """Do nothing: no file stays open."""

@@ -40,10 +40,16 @@ class KafkaSource:
         self._topics = topics
         self._joined = False
         self._paused = False
-        self.assigned = False
-        """True while this member has partitions."""
+        # Kept here: to ask the client takes a round trip to its own thread.
+        self._own: set[tuple[str | None, int | None]] = set()
+        self._lost_some = False
         self._last_ms: dict[tuple[str, int], int] = {}
         self._consumer = open_consumer(options, self._on_statistics)
+
+    @property
+    def assigned(self) -> bool:
+        """True while this member has partitions."""
+        return bool(self._own)
 
     def poll(self, max_messages: int, wait_s: float) -> MessageBatch | None:
         """Return up to ``max_messages`` that came within ``wait_s`` seconds; never None.
@@ -54,9 +60,12 @@ class KafkaSource:
             self._join()
         if self._paused:
             self._resume()
+        self._lost_some = False
         received = self._consumer.consume(max_messages, wait_s)
-        self.assigned = bool(self._consumer.assignment())
         messages = [m for m in received if self._is_data(m)]
+        if self._lost_some:
+            # Their new owner reads them too.
+            messages = [m for m in messages if (m.topic(), m.partition()) in self._own]
         batch = MessageBatch(
             values=[_bytes(m.value()) for m in messages],
             keys=[None if (key := m.key()) is None else _bytes(key) for m in messages],
@@ -94,14 +103,13 @@ class KafkaSource:
         If the group's coordinator does not answer, they stay stored and go with
         the next commit.
         """
-        assigned = {(p.topic, p.partition) for p in self._consumer.assignment()}
         end: dict[tuple[str, int], int] = {}
         for topic, partition, offset in zip(
             messages.topic, messages.partition.tolist(), messages.offset.tolist(), strict=True
         ):
             end[topic, partition] = max(end.get((topic, partition), 0), offset + 1)
         # A partition that was taken away meanwhile is read again by its new owner.
-        offsets = [TopicPartition(*key, offset) for key, offset in end.items() if key in assigned]
+        offsets = [TopicPartition(*key, offset) for key, offset in end.items() if key in self._own]
         if offsets:
             with _lost_partition("store offsets"):
                 self._consumer.store_offsets(offsets=offsets)
@@ -141,7 +149,8 @@ class KafkaSource:
 
     def _commit_stored(self) -> None:
         try:
-            self._consumer.commit(asynchronous=False)
+            with self._metrics.stage("commit"):
+                self._consumer.commit(asynchronous=False)
         except KafkaException as error:
             if error.args[0].code() != KafkaError._NO_OFFSET:
                 log.warning("commit failed; the messages will be read again", error=str(error))
@@ -157,6 +166,7 @@ class KafkaSource:
         return False
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        self._own.update((p.topic, p.partition) for p in partitions)
         self._metrics.rebalances.inc()
         log.info("partitions assigned", partitions=_names(partitions))
 
@@ -170,7 +180,9 @@ class KafkaSource:
         log.warning("partitions lost", partitions=_names(partitions))
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
+        self._lost_some = True
         for p in partitions:
+            self._own.discard((p.topic, p.partition))
             self._last_ms.pop((p.topic, p.partition), None)
             for gauge in (self._metrics.consumer_lag_messages, self._metrics.consumer_lag_seconds):
                 with suppress(KeyError):

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -29,7 +30,8 @@ from tests.brokers import Broker
 from tests.records import read_record, read_topic
 
 PARTITIONS = 2
-IN_FLIGHT = 16
+BATCH = 16
+_MOST_ROUNDS = 300
 Found = TypeVar("Found")
 
 
@@ -51,7 +53,7 @@ class Stream:
             "TINYT2__KAFKA__CONSUMER__HEARTBEAT_INTERVAL_MS": "500",
             "TINYT2__OUTPUT__TOPIC": f"{self.name}-out",
             "TINYT2__OUTPUT__DEAD_LETTER_TOPIC": f"{self.name}-dead",
-            "TINYT2__BATCH__MAX_MESSAGES": str(IN_FLIGHT),
+            "TINYT2__BATCH__MAX_MESSAGES": str(BATCH),
             "TINYT2__HTTP__PORT": "0",
             "TINYT2__LOG__FORMAT": "json",
         }
@@ -198,15 +200,57 @@ def test_a_kill_loses_nothing_and_repeats_at_most_one_batch(
     with serving(stream, tmp_path / "second.log") as second:
         wait_for(lambda: (stream.committed() == len(values)) or None, "end of the topic")
         second.stop()
+    assert len(_repeated(stream, outcomes, 4)) <= BATCH
+
+
+def test_a_member_that_joins_under_load_repeats_and_loses_nothing(
+    stream: Stream, outcomes: Outcomes, tmp_path: Path
+) -> None:
+    # So much that both always have a batch in hand.
+    load = Load(stream, outcomes.messages.values * 8)
+    with serving(stream, tmp_path / "first.log") as first:
+        load.start()
+        wait_for(lambda: (first.metric("tinyt2_published_total") > 20) or None, "published alert")
+        with serving(stream, tmp_path / "second.log") as second:
+            wait_for(
+                lambda: (second.metric("tinyt2_published_total") > 20) or None, "a second member"
+            )
+            assert load.is_alive(), "the load ended too early to prove anything"
+            load.end.set()
+            load.join()
+            n = load.rounds * 8 * len(outcomes.messages)
+            wait_for(lambda: (stream.committed() == n) or None, "end of the topic")
+            consumed = [member.stop()["messages_consumed"] for member in (first, second)]
+    assert sum(consumed) == n
+    assert not _repeated(stream, outcomes, load.rounds * 8)
+
+
+class Load(threading.Thread):
+    """Appends the same messages round after round, until it is told to end."""
+
+    def __init__(self, stream: Stream, values: list[bytes]) -> None:
+        super().__init__(daemon=True)
+        self._stream = stream
+        self._values = values
+        self.end = threading.Event()
+        self.rounds = 0
+
+    def run(self) -> None:
+        while self.rounds < _MOST_ROUNDS and not self.end.wait(0.1):
+            self._stream.produce(self._values)
+            self.rounds += 1
+
+
+def _repeated(stream: Stream, outcomes: Outcomes, rounds: int) -> set[tuple[int, int]]:
+    """Check that all messages have their outcomes; return those that have them more than once."""
     alerts = Counter(
         (record["partition"], record["offset"], record["alert_id"])
         for record in map(read_record, map(_value, stream.read(f"{stream.name}-out")))
     )
     dead = Counter(map(_source, stream.read(f"{stream.name}-dead")))
-    assert len(alerts) == 4 * len(outcomes.alerts)
-    assert len(dead) == 4 * outcomes.n_refused
-    twice = {key[:2] for key, times in (alerts + dead).items() if times > 1}
-    assert len(twice) <= IN_FLIGHT
+    assert len(alerts) == rounds * len(outcomes.alerts)
+    assert len(dead) == rounds * outcomes.n_refused
+    return {key[:2] for key, times in (alerts + dead).items() if times > 1}
 
 
 def _value(message: Message) -> str | bytes | None:

@@ -101,7 +101,9 @@ def test_each_curve_goes_to_the_smallest_bucket() -> None:
 
 @pytest.mark.parametrize("call_tokens", [0, 50, 10**6])
 @settings(deadline=None)
-@given(lengths=st.lists(st.integers(1, 300), min_size=1, max_size=30), max_tokens=st.integers(1, 3000))
+@given(
+    lengths=st.lists(st.integers(1, 300), min_size=1, max_size=30), max_tokens=st.integers(1, 3000)
+)
 def test_chunks_hold_the_same_tensors(
     lengths: list[int], max_tokens: int, call_tokens: int
 ) -> None:
