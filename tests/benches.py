@@ -21,7 +21,7 @@ ARGUMENTS = {
     "features": ["--rounds", "2", "--alerts", "64", "--largest-batch", "4"],
     "inference": ["--rounds", "3", "--alerts", "512", "--largest-batch", "16"],
     "replay": ["--rounds", "3", "--alerts", "2000"],
-    "kafka": ["--rounds", "1", "--alerts", "100", "--rate", "50", "--seconds", "2"],
+    "kafka": ["--rounds", "1", "--alerts", "1000", "--rate", "50", "--seconds", "2"],
     "startup": ["--rounds", "1", "--cold-rounds", "0"],
     "memory": ["--alerts", "1500", "--first", "500"],
 }

@@ -19,7 +19,9 @@ from tests.benches import RunBench
         ("decode", "decode_lsst"),
         ("inference", "features_inference_ztf"),
         ("replay", "replay_per_cpu_s"),
+        ("kafka", "serve_cpu_vs_consume"),
         ("startup", "startup_s"),
+        ("memory", "rss_mb"),
     ],
 )
 def test_half_of_the_goal_is_reached(bench: RunBench, command: str, name: str) -> None:

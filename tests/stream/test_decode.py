@@ -147,6 +147,27 @@ def test_refused_message_takes_its_good_records_along(alerts_dir: Path, decoder:
         np.testing.assert_array_equal(getattr(batch.curves, name), getattr(alone.curves, name))
 
 
+@pytest.mark.parametrize("codec", ["null", "deflate", "snappy"])
+@pytest.mark.parametrize("sync_interval", [1, 1_000_000])
+def test_every_codec_and_any_number_of_blocks(
+    alerts_dir: Path, codec: str, sync_interval: int
+) -> None:
+    seven = next(alerts_dir.glob("lsst/10.0/container/*")).read_bytes()
+    container = fastavro.reader(io.BytesIO(seven))
+    out = io.BytesIO()
+    records: list[Any] = list(container)
+    schema = container.writer_schema
+    fastavro.writer(out, schema, records, codec=codec, sync_interval=sync_interval)
+    decoder = Decoder(open_schemas())
+    # Once as a new schema, once as a known one.
+    batch = decode(decoder, out.getvalue(), seven, out.getvalue())
+    assert not batch.refused.message
+    assert batch.message.tolist() == [0] * 7 + [1] * 7 + [2] * 7
+    for row, alert in enumerate(reference.read(seven) * 3):
+        assert_equal(batch, row, alert)
+    assert not decoder.fallbacks
+
+
 def test_error_text_can_be_sent_whatever_the_message_holds(decoder: Decoder) -> None:
     name = "\\ud800" + "x" * 10_000
     schema = '{"type": "record", "name": "' + name + '", "fields": []}'
