@@ -31,7 +31,7 @@ from stream.avro.kernel import read_messages, read_records
 from stream.avro.program import Program, UnsupportedSchemaError, compile_schema
 from stream.avro.projection import Layout, check_fields, lay_out
 from stream.avro.schemas import SchemaStore
-from stream.avro.tables import CAPACITY, Full, Tables, wrong_type
+from stream.avro.tables import Full, Tables, history_too_long, wrong_type
 from stream.avro.writer import Record, WriterSchema
 from stream.columns import AlertColumns
 from stream.refusal import Refusal, shown
@@ -98,6 +98,8 @@ class Decoder:
     def decode(self, messages: MessageBatch) -> AlertBatch:
         """Decode a batch; refused messages are listed in the result, none is raised."""
         columns = AlertColumns(len(messages))
+        for row, refusal in messages.refused.items():
+            columns.refuse(row, refusal)
         buffers = [pa.py_buffer(value) for value in messages.values]
         address = np.array([buffer.address for buffer in buffers], np.int64)
         length = np.array([buffer.size for buffer in buffers], np.int64)
@@ -247,10 +249,7 @@ class Decoder:
 
     def _make_room(self, columns: AlertColumns) -> None:
         if not len(self._tables):
-            raise Refusal(
-                RefusedReason.INVALID_FIELD,
-                f"a history of the alert has more than {CAPACITY} entries, the most that are read",
-            )
+            raise history_too_long()
         self._empty_tables(columns)
 
     def _empty_tables(self, columns: AlertColumns) -> None:
