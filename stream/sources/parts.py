@@ -224,7 +224,8 @@ def _columns(
 
 def _is_read(leaf: str, survey: Survey) -> bool:
     """Tell whether a survey reads a leaf such as ``prv_candidates.list.element.jd``."""
-    first, *_, last = names = leaf.split(".")
+    names = leaf.split(".")
+    first, last = names[0], names[-1]
     if len(names) == 1:
         return any(first in used.fields for used in survey.uses if not used.path)
     return any(

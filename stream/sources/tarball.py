@@ -57,6 +57,9 @@ class Tarball:
             for info in self._headers():
                 if number >= start:
                     yield self._member(info)
+                elif _is_packet(info):
+                    # Damage must be met at the same number as when it was not passed over.
+                    self._stream.seek(self._stream.tell() + info.size)
                 number += 1
             self._stream.check_end()
         except Refusal as refusal:
@@ -108,6 +111,10 @@ class Tarball:
         if len(value) < info.size:
             raise _damaged(f"it ends inside member {shown(info.name)}")
         return Member(info.name, value)
+
+
+def _is_packet(info: tarfile.TarInfo) -> bool:
+    return info.type in _REGULAR and info.size <= MAX_PACKET_BYTES
 
 
 class _Stream:
