@@ -25,11 +25,18 @@ from stream.avro.schemas import open_schemas
 from stream.clock import system_clock
 from stream.decode import Decoder
 from stream.metrics import Metrics
-from stream.output.outcomes import Outcomes
+from stream.nested import NestedDecoder
 from stream.output.schema import arrow_schema
 from stream.pipeline import Pipeline
 
-__all__ = ["SPARK_SCHEMA", "VALUE", "WorkerOptions", "classifier", "classify_messages"]
+__all__ = [
+    "SPARK_SCHEMA",
+    "VALUE",
+    "WorkerOptions",
+    "classify_messages",
+    "classify_nested",
+    "open_pipeline",
+]
 
 VALUE: Final = "value"
 """Column of the message bytes, as Spark's Kafka source calls it."""
@@ -77,19 +84,20 @@ class WorkerOptions:
 
 
 @cache
-def classifier(model: Path | None = None, threads: int = 1) -> OnnxClassifier:
+def _classifier(model: Path | None, threads: int) -> OnnxClassifier:
     """Return the one classifier of this process for a model; it is loaded at the first call."""
     return load_classifier(model or DEPLOYED_MODEL, threads)
 
 
 @cache
-def _pipeline(options: WorkerOptions) -> Pipeline:
+def open_pipeline(options: WorkerOptions) -> Pipeline:
     """Return the one pipeline of this process for some options."""
     schemas = open_schemas(options.registry_url, options.schema_folder)
     return Pipeline(
         Decoder(schemas, options.surveys),
-        classifier(options.model, options.threads),
+        _classifier(options.model, options.threads),
         Metrics(topic="spark"),
+        nested=NestedDecoder(options.surveys),
     )
 
 
@@ -102,24 +110,50 @@ def classify_messages(
     ``offset`` and ``timestamp`` as Spark's Kafka source writes them. A null value counts
     as an empty message, as on Kafka.
     """
-    pipeline = _pipeline(options)
+    for part in _parts(batches, options.max_messages):
+        values = [value or b"" for value in part.column(VALUE).to_pylist()]
+        yield from _records(part, values, None, options)
+
+
+def classify_nested(
+    batches: Iterator[pa.RecordBatch], options: WorkerOptions
+) -> Iterator[pa.RecordBatch]:
+    """Yield the output records of alerts in nested columns, in `SPARK_SCHEMA`.
+
+    A batch has the columns that `stream.nested.NestedDecoder` reads, and may have those that say
+    where a message came from.
+    """
+    for part in _parts(batches, options.max_messages):
+        yield from _records(part, [b""] * part.num_rows, part, options)
+
+
+def _parts(batches: Iterator[pa.RecordBatch], n: int) -> Iterator[pa.RecordBatch]:
     for batch in batches:
-        for first in range(0, batch.num_rows, options.max_messages):
-            part = batch.slice(first, options.max_messages)
-            yield from _records(pipeline.process(_messages(part)))
+        for first in range(0, batch.num_rows, n):
+            yield batch.slice(first, n)
 
 
-def _messages(batch: pa.RecordBatch) -> MessageBatch:
-    n = batch.num_rows
-    return MessageBatch(
-        values=[value or b"" for value in batch.column(VALUE).to_pylist()],
+def _records(
+    part: pa.RecordBatch,
+    values: list[bytes],
+    rows: pa.RecordBatch | None,
+    options: WorkerOptions,
+) -> Iterator[pa.RecordBatch]:
+    n = part.num_rows
+    messages = MessageBatch(
+        values=values,
         keys=[None] * n,
-        topic=[_UNNAMED if name is None else name for name in _texts(batch, "topic")],
-        partition=_integers(batch, "partition", 0).astype(np.int32),
-        offset=_integers(batch, "offset", 0),
-        timestamp_ms=_integers(batch, "timestamp", -1),
+        topic=[_UNNAMED if name is None else name for name in _texts(part, "topic")],
+        partition=_integers(part, "partition", 0).astype(np.int32),
+        offset=_integers(part, "offset", 0),
+        timestamp_ms=_integers(part, "timestamp", -1),
         ingest_ms=system_clock(),
+        rows=rows,
     )
+    outcomes = open_pipeline(options).process(messages)
+    for table in (outcomes.alert_table(), outcomes.dead_letter_table()):
+        if table.num_rows:
+            yield from table.cast(SPARK_SCHEMA).combine_chunks().to_batches()
 
 
 def _texts(batch: pa.RecordBatch, name: str) -> list[str | None]:
@@ -137,9 +171,3 @@ def _integers(batch: pa.RecordBatch, name: str, missing: int) -> npt.NDArray[np.
     if pa.types.is_timestamp(column.type):
         column = column.cast(pa.timestamp("ms", tz=column.type.tz), safe=False)
     return np.asarray(pc.fill_null(column.cast(pa.int64()), missing))
-
-
-def _records(outcomes: Outcomes) -> Iterator[pa.RecordBatch]:
-    for table in (outcomes.alert_table(), outcomes.dead_letter_table()):
-        if table.num_rows:
-            yield from table.cast(SPARK_SCHEMA).combine_chunks().to_batches()
