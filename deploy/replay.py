@@ -101,7 +101,7 @@ class Runner:
         try:
             start, last = job.start, False
             while not last:
-                segment = self._segment(job.number, start, source, reached)
+                segment = self._segment(job, start, source, reached)
                 done(segment)
                 start, last = segment.end, segment.last
         finally:
@@ -109,11 +109,11 @@ class Runner:
         reached(job.part.n_bytes)
 
     def _segment(
-        self, number: int, start: int, source: ArchiveSource, reached: Callable[[int], None]
+        self, job: Job, start: int, source: ArchiveSource, reached: Callable[[int], None]
     ) -> Segment:
         """Classify messages up to the next checkpoint, and make them done."""
         sink = PartitionedSink(
-            self._checkpoint.aside(number, start), self._checkpoint.file_name(number, start)
+            self._checkpoint.aside(job.number, start), self._checkpoint.file_name(job.number, start)
         )
         segment_source = _SegmentSource(source, self._every)
         accounting = Service(
@@ -124,13 +124,14 @@ class Runner:
             self._limits,
             on_batch=lambda outcomes: reached(source.bytes_read),
         ).run()
+        end = source.committed
         segment = Segment(
-            number,
+            job.number,
             start,
-            source.committed,
-            segment_source.exhausted,
-            sink.files,
-            accounting.as_log(),
+            end,
+            last=segment_source.exhausted or end == job.part.n_messages,
+            files=sink.files,
+            accounts=accounting.as_log(),
         )
         self._checkpoint.commit(segment)
         return segment

@@ -82,11 +82,15 @@ class Checkpoint:
             raise ConfigurationError(
                 f"cannot write to {folder}: {error.strerror}", folder
             ) from error
-        checkpoint._take()
-        if restart:
-            checkpoint._delete()
-        checkpoint._compare(run)
-        checkpoint._recover()
+        try:
+            checkpoint._take()
+            if restart:
+                checkpoint._delete()
+            checkpoint._compare(run)
+            checkpoint._recover()
+        except BaseException:
+            checkpoint.close()
+            raise
         return checkpoint
 
     @classmethod

@@ -65,6 +65,13 @@ class Part:
     columns: tuple[str, ...] = ()
     """Columns, or leaves of nested ones, that are read of a Parquet file."""
 
+    @property
+    def n_messages(self) -> int | None:
+        """Return the number of its messages where that is known, unless damage cuts it short."""
+        if self.form is Form.TARBALL:
+            return None
+        return len(self.paths) if self.form is Form.FILES else self.n_rows
+
 
 def alert_files(paths: Iterable[Path], out: Path | None = None) -> list[Path]:
     """Return the files that are named and, sorted, those of alerts below folders.
