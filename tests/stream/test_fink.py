@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import io
+import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import fastavro
 import pytest
 
+from stream.alerts import MessageBatch, RefusedReason
+from stream.decode import Decoder
 from stream.output.outcomes import Outcomes
 from stream.pipeline import Pipeline
 from stream.sources.memory import message_batch
 from tests.conftest import ALERTS
 from tests.nested import records_of
+from tests.records import write_body
 
 ZTF = sorted((ALERTS / "ztf" / "4.02").glob("*.avro"))[:3]
 LSST = sorted((ALERTS / "lsst").rglob("container/*.avro"))
@@ -48,6 +53,16 @@ def redistributed(paths: list[Path], codec: str = "snappy") -> bytes:
     buffer = io.BytesIO()
     fastavro.writer(buffer, target, [{**record, **values} for record in records], codec=codec)
     return buffer.getvalue()
+
+
+def keyed(path: Path) -> MessageBatch:
+    """Return the alerts of a container as Fink sends them: the schema is the key."""
+    container = io.BytesIO(redistributed([path], "null"))
+    reader = fastavro.reader(container)
+    schema: Any = reader.writer_schema
+    values = [write_body(record, schema) for record in reader if isinstance(record, dict)]
+    key = json.dumps({k: v for k, v in schema.items() if not k.startswith("__")}).encode()
+    return replace(message_batch(values), keys=[key] * len(values))
 
 
 def answers(outcomes: Outcomes) -> list[dict[str, Any]]:
@@ -87,3 +102,39 @@ def test_alerts_of_a_container_are_classified_as_if_each_came_alone(pipeline: Pi
     expected = answers(pipeline.process(message_batch(alone)))
     assert len(expected) == 7
     assert answers(pipeline.process(message_batch([path.read_bytes()]))) == expected
+
+
+@pytest.mark.parametrize("path", [*ZTF, *LSST], ids=lambda path: path.stem)
+def test_records_whose_key_is_their_schema_are_classified(pipeline: Pipeline, path: Path) -> None:
+    expected = answers(pipeline.process(message_batch([path.read_bytes()])))
+    assert answers(pipeline.process(keyed(path))) == expected
+
+
+def test_a_schema_in_keys_is_parsed_once() -> None:
+    messages = keyed(ZTF[0])
+    decoder = Decoder()
+    for _ in range(3):
+        assert len(decoder.decode(messages)) == 1
+    assert (decoder.schema_cache_misses, decoder.schema_cache_hits) == (1, 2)
+
+
+def test_damage_behind_a_key_is_refused() -> None:
+    messages = keyed(ZTF[0])
+    (value,), (key,) = messages.values, messages.keys
+    assert key is not None
+    cases = {
+        value[:-1]: (key, RefusedReason.CORRUPT_BODY),
+        value + b"x": (key, RefusedReason.TRAILING_BYTES),
+        b"": (key, RefusedReason.EMPTY),
+        value: (key[:-1], RefusedReason.INVALID_SCHEMA),
+    }
+    batch = replace(message_batch(list(cases)), keys=[k for k, _ in cases.values()])
+    assert Decoder().decode(batch).refused.reason == [reason for _, reason in cases.values()]
+
+
+@pytest.mark.parametrize("key", [None, b"ZTF20aaelulu", b'{"id": 3}'])
+def test_other_keys_do_not_matter(key: bytes | None) -> None:
+    batch = replace(message_batch([ZTF[0].read_bytes()]), keys=[key])
+    assert len(Decoder().decode(batch)) == 1
+    bare = replace(keyed(ZTF[0]), keys=[key])
+    assert Decoder().decode(bare).refused.reason == [RefusedReason.NOT_AVRO]
