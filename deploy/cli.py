@@ -45,6 +45,22 @@ Config = Annotated[
 ]
 
 
+Archive = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATH...",
+        help="Alert files, tarballs, Parquet, or folders with them: "
+        "*.avro, *.tar.gz, *.tgz, *.tar, *.parquet.",
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--out", "-o", help="Output: name.parquet, name.jsonl or FOLDER/, partitioned Parquet."
+    ),
+]
+
+
 def _show_version(value: bool) -> None:
     if value:
         typer.echo(f"tinyt2 {version('tinyt2')}")
@@ -78,20 +94,8 @@ def serve(config: Config = None) -> None:
 
 @app.command()
 def replay(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(
-            metavar="PATH...",
-            help="Alert files, tarballs, Parquet, or folders with them: "
-            "*.avro, *.tar.gz, *.tgz, *.tar, *.parquet.",
-        ),
-    ],
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out", "-o", help="Output: name.parquet, name.jsonl or FOLDER/, partitioned Parquet."
-        ),
-    ] = None,
+    paths: Archive,
+    out: Output = None,
     workers: Annotated[
         int,
         typer.Option(min=1, max=1024, help="Processes, each with about one core; FOLDER/ only."),

@@ -209,6 +209,7 @@ def test_two_at_once_do_not_share_a_folder(archive: Path, tmp_path: Path) -> Non
         while not n_done(out):
             assert first.poll() is None
             time.sleep(0.01)
+        first.send_signal(signal.SIGSTOP)  # or it might be done before the other begins
         assert "another process writes" in replay(archive, "--out", f"{out}/", code=2)
         first.kill()
         first.communicate()
