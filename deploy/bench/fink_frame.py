@@ -9,7 +9,7 @@ from typing import Any, Final
 import fastavro
 import pandas as pd
 
-__all__ = ["FORCED", "HISTORY", "fink_frame"]
+__all__ = ["FORCED", "HISTORY", "fink_frame", "nested_rows"]
 
 HISTORY: Final = ("jd", "fid", "magpsf", "sigmapsf", "isdiffpos", "diffmaglim")
 """Fields of ``candidate`` and ``prv_candidates`` that tinyt2 can use."""
@@ -27,10 +27,8 @@ def fink_frame(messages: Sequence[bytes]) -> pd.DataFrame:
     ``cjd``, ``cfid``, ... hold the history and, last, the alert itself, as ``concat_col`` of
     fink-utils makes them; ``fp_jd``, ... the lists of ``fp_hists``; ``jd``, ... the alert alone.
     """
-    alerts = [alert for m in messages for alert in fastavro.reader(io.BytesIO(m))]
     rows: list[dict[str, Any]] = []
-    for alert in alerts:
-        assert isinstance(alert, dict)
+    for alert in _records(messages):
         candidate = alert["candidate"]
         exposures = [*(alert["prv_candidates"] or []), candidate]
         forced = alert.get("fp_hists") or []
@@ -48,3 +46,24 @@ def fink_frame(messages: Sequence[bytes]) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def nested_rows(messages: Sequence[bytes]) -> list[dict[str, Any]]:
+    """Return the same alerts with ``candidate`` and ``prv_candidates`` as they are nested."""
+    return [
+        {
+            "objectId": alert["objectId"],
+            "candid": alert["candid"],
+            "candidate": {n: alert["candidate"].get(n) for n in (*HISTORY, "ssdistnr")},
+            "prv_candidates": [
+                {name: entry.get(name) for name in HISTORY}
+                for entry in alert["prv_candidates"] or []
+            ],
+        }
+        for alert in _records(messages)
+    ]
+
+
+def _records(messages: Sequence[bytes]) -> list[dict[str, Any]]:
+    records = [record for m in messages for record in fastavro.reader(io.BytesIO(m))]
+    return [record for record in records if isinstance(record, dict)]

@@ -35,7 +35,7 @@ GOALS: Final[dict[str, Goal]] = {
     "decode_lsst": Goal("ratio", 10),
     "features_inference_ztf": Goal("ratio", 300),
     "fink_module_spark": Goal("ratio", 100),
-    "fink_classify_spark": Goal("ratio", 100),
+    "fink_nested_spark": Goal("ratio", 100),
     "fink_vs_ad_features": Goal("ratio", 1),
     "fink_vs_anomaly_detection": Goal("ratio", 1),
     "fink_vs_fast_transient_rate": Goal("ratio", 1),

@@ -18,7 +18,7 @@ from deploy.settings import Settings, load_settings
 from deploy.spark.frames import classify
 from models.errors import TinyT2Error
 
-__all__ = ["main"]
+__all__ = ["as_json", "main"]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -92,7 +92,7 @@ def _kafka(spark: SparkSession, options: argparse.Namespace, settings: Settings)
         writer = records.writeStream.format("parquet").option("path", options.out)
     else:
         writer = (
-            _as_json(records)
+            as_json(records)
             .writeStream.format("kafka")
             .option("kafka.bootstrap.servers", options.bootstrap_servers)
             .option("topic", options.to_topic)
@@ -103,7 +103,7 @@ def _kafka(spark: SparkSession, options: argparse.Namespace, settings: Settings)
     writer.start().awaitTermination()
 
 
-def _as_json(records: DataFrame) -> DataFrame:
+def as_json(records: DataFrame) -> DataFrame:
     """Return Kafka messages, keyed by object as those of the service are."""
     return records.select(
         col("object_id").alias("key"), to_json(struct(*records.columns)).alias("value")

@@ -57,7 +57,7 @@ NAMES = {
     # Run by tests/system: Spark needs Java, and the peers an interpreter that has fink-science.
     "fink": {
         "fink_module_spark",
-        "fink_classify_spark",
+        "fink_nested_spark",
         *(f"fink_vs_{module}" for module in MODULES),
     },
     "memory": {"rss_mb", "rss_growth_percent", "rss_threads", "rss_descriptors"},

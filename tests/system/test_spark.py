@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -152,6 +153,18 @@ def test_spark_streams_as_replay_does(
     assert query.awaitTermination(120)
     assert query.lastProgress is not None and query.lastProgress["batchId"] == 2
     assert_same(records(spark.read.parquet(str(out))), replayed)
+
+
+def test_spark_job_writes_json_to_kafka_keyed_by_object(
+    spark: SparkSession, alerts_dir: Path
+) -> None:
+    records = classify(messages(spark, alerts_dir / "ztf" / "4.02"))
+    rows = job.as_json(records).collect()
+    assert len(rows) == 4
+    for row in rows:
+        record = json.loads(row.value)
+        assert (record["object_id"], record["survey"]) == (row.key, "ztf")
+        assert set(record["probabilities"]) == {"SNIa", "SNIbc", "SNII"}
 
 
 def test_spark_job_classifies_a_folder(

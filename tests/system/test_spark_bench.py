@@ -21,8 +21,10 @@ pytestmark = pytest.mark.system
 OURS = {
     "fink_module",
     "fink_module_spark",
-    "fink_classify_spark",
+    "fink_nested_spark",
+    "fink_packets_spark",
     "fink_module_vs_pass_through",
+    "fink_packets_vs_pass_through",
 }
 # A package of the same names and arguments: it shows that the frame arrives as Spark has it.
 PROCESSOR = """
