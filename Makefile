@@ -37,8 +37,12 @@ test: $(FULL) ## all tests that need nothing but Python
 	@$(BIN)/python -m pytest -m "not system"
 
 .PHONY: test-system
-test-system: $(FULL) ## tests that need Debian packages: prometheus (promtool), shellcheck
+test-system: $(FULL) ## tests that need Debian packages: Java 17, prometheus, shellcheck
 	@$(BIN)/python -m pytest -m system tests/system
+
+.PHONY: test-long
+test-long: $(FULL) ## tests that take many minutes
+	@$(BIN)/python -m pytest --run-long -m long -s
 
 .PHONY: lint
 lint: $(FULL) ## lint, format and types

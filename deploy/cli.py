@@ -7,7 +7,6 @@ and serving never loads torch.
 from __future__ import annotations
 
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -15,13 +14,12 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from deploy.bench.app import app as bench_app
 from deploy.extras import require
 from deploy.logs import configure_logs
 from deploy.settings import load_settings
-from models.errors import AccountingError, DeliveryError, TinyT2Error
+from models.errors import AccountingError, ConfigurationError, DeliveryError, TinyT2Error
 
 __all__ = ["app", "main"]
 
@@ -43,6 +41,22 @@ Config = Annotated[
         "-c",
         help="Settings in TOML. Any of them can be set in the environment, for example "
         "TINYT2__KAFKA__BOOTSTRAP_SERVERS.",
+    ),
+]
+
+
+Archive = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="PATH...",
+        help="Alert files, tarballs, Parquet, or folders with them: "
+        "*.avro, *.tar.gz, *.tgz, *.tar, *.parquet.",
+    ),
+]
+Output = Annotated[
+    str | None,
+    typer.Option(
+        "--out", "-o", help="Output: name.parquet, name.jsonl or FOLDER/, partitioned Parquet."
     ),
 ]
 
@@ -80,51 +94,54 @@ def serve(config: Config = None) -> None:
 
 @app.command()
 def replay(
-    paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Alert files, or folders of *.avro.")
-    ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Output: name.parquet or name.jsonl.")],
+    paths: Archive,
+    out: Output = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, max=1024, help="Processes, each with about one core; FOLDER/ only."),
+    ] = 1,
+    checkpoint_every: Annotated[
+        int, typer.Option(min=1, help="Messages that a crash costs at most; FOLDER/ only.")
+    ] = 32_768,
+    restart: Annotated[
+        bool, typer.Option("--restart", help="Delete what an earlier run wrote to FOLDER/.")
+    ] = False,
+    to_kafka: Annotated[
+        str | None,
+        typer.Option(metavar="TOPIC", help="Send the packets to a topic instead, unclassified."),
+    ] = None,
+    rate: Annotated[
+        int, typer.Option(min=1, help="With --to-kafka: messages per visit of 39 s, as LSST's.")
+    ] = 10_000,
     config: Config = None,
 ) -> None:
-    """Classify archived alerts into one file. Needs no Kafka.
+    """Classify an archive of alerts. Needs no Kafka.
 
-    Every alert is a row, and so is every file that was refused, with the reason
-    and its bytes. Until it is complete, the output is called NAME.partial.
+    Every alert is a row, and so is every message that was refused, with the reason
+    and its bytes. FOLDER/ gets one file per survey and night and checkpoint
+    (survey=ztf/night=20201231/...); the same command again goes on where it was
+    interrupted. A single file is called NAME.partial until it is complete.
 
-    Example: `tinyt2 replay night/ --out night.parquet`
+    Examples: `tinyt2 replay night/ --out night.parquet`,
+    `tinyt2 replay ztf_public_20201231.tar.gz --out nights/ --workers 4`,
+    `tinyt2 replay night/ --to-kafka alerts --rate 10000`
     """
-    from deploy import display, wiring
+    from deploy import archive
 
     settings = load_settings(config)
     configure_logs("warning", settings.log.format)
-    console = Console()
-    progress = Progress(
-        TextColumn("classifying"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("files"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )
-    task = progress.add_task("", total=None)
-    started = 0.0
-
-    def start(total: int) -> None:
-        nonlocal started
-        started = time.perf_counter()
-        progress.update(task, total=total)
-
-    with progress:
-        accounting, classifier = wiring.replay(
-            settings,
-            paths,
-            out,
-            on_start=start,
-            on_batch=lambda outcomes: progress.advance(task, len(outcomes.messages)),
+    if (out is None) == (to_kafka is None):
+        raise ConfigurationError("say where to: either --out FILE or FOLDER/, or --to-kafka TOPIC")
+    if to_kafka is not None:
+        archive.send(settings, paths, to_kafka, rate)
+    elif out is not None and archive.is_folder(out):
+        archive.classify_into_folder(
+            settings, paths, Path(out), workers=workers, every=checkpoint_every, restart=restart
         )
-    seconds = time.perf_counter() - started
-    display.show_replay(console, accounting, classifier.bundle, seconds)
-    console.print(f"written to {escape(str(out))}")
+    elif workers > 1 or restart:
+        raise ConfigurationError(f"--workers and --restart need a folder: --out {out} is a file")
+    elif out is not None:
+        archive.classify_into_file(settings, paths, Path(out))
 
 
 @app.command()

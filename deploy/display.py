@@ -58,12 +58,24 @@ def model_notice(bundle: Bundle) -> str:
     return f"[bold]{name}[/] ({bundle.sha256[:12]}). {escape(said)}"
 
 
-def show_replay(console: Console, accounting: Accounting, bundle: Bundle, seconds: float) -> None:
-    """Print the summary at the end of a replay."""
+def show_replay(
+    console: Console,
+    accounting: Accounting,
+    bundle: Bundle,
+    seconds: float,
+    before: Accounting | None = None,
+) -> None:
+    """Print the summary at the end of a replay; ``before`` is what earlier runs did of it."""
     console.print(accounts_table(accounting, "Replay"))
     console.print(classes_table(accounting))
-    rate = accounting.alerts_decoded / max(seconds, 1e-9)
-    console.print(f"{accounting.alerts_decoded:,} alerts in {seconds:.1f} s = {rate:,.0f} alerts/s")
+    alerts = accounting.alerts_decoded
+    if before is not None and before.messages_consumed:
+        alerts -= before.alerts_decoded
+        console.print(
+            f"{before.messages_consumed:,} messages were done by earlier runs and skipped"
+        )
+    rate = alerts / max(seconds, 1e-9)
+    console.print(f"{alerts:,} alerts in {seconds:.1f} s = {rate:,.0f} alerts/s")
     console.print(Panel(model_notice(bundle), title="Model", title_align="left"))
 
 

@@ -14,7 +14,7 @@ import structlog
 
 from deploy.http import HttpServer
 from deploy.settings import Settings
-from models.bundle import DEPLOYED_MODEL
+from models.bundle import DEPLOYED_MODEL, Bundle
 from models.errors import ConfigurationError
 from models.runtime import OnnxClassifier, load_classifier
 from stream.accounting import Accounting
@@ -22,16 +22,25 @@ from stream.avro.schemas import open_schemas
 from stream.decode import Decoder
 from stream.librdkafka import KafkaOptions
 from stream.metrics import Metrics
+from stream.nested import NestedDecoder
 from stream.output.encoders import encoder
-from stream.output.outcomes import Outcomes
 from stream.pipeline import Pipeline
 from stream.service import BatchLimits, Service
 from stream.sinks.files import open_file_sink
 from stream.sinks.kafka import KafkaSink
 from stream.sources.archive import ArchiveSource
 from stream.sources.kafka import KafkaSource
+from stream.sources.parts import plan
 
-__all__ = ["open_classifier", "open_decoder", "replay", "serve"]
+__all__ = [
+    "batch_limits",
+    "kafka_options",
+    "open_classifier",
+    "open_decoder",
+    "open_pipeline",
+    "replay",
+    "serve",
+]
 
 _BROKER_WAIT_S: Final = 30.0
 
@@ -58,7 +67,7 @@ def serve(settings: Settings) -> Accounting:
     metrics = Metrics()
     classifier = open_classifier(settings)
     pipeline = Pipeline(open_decoder(settings), classifier, metrics)
-    options = _kafka_options(settings)
+    options = kafka_options(settings)
     sink = KafkaSink(
         options,
         settings.output.topic,
@@ -67,7 +76,7 @@ def serve(settings: Settings) -> Accounting:
     )
     sink.check(_BROKER_WAIT_S)
     source = KafkaSource(options, settings.kafka.topics, metrics)
-    service = Service(source, pipeline, sink, metrics, _limits(settings))
+    service = Service(source, pipeline, sink, metrics, batch_limits(settings))
     http = HttpServer(
         settings.http.host,
         settings.http.port,
@@ -91,35 +100,52 @@ def serve(settings: Settings) -> Accounting:
     return accounting
 
 
+def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
+    """Return what decodes and classifies as the settings say."""
+    return Pipeline(
+        open_decoder(settings),
+        open_classifier(settings),
+        metrics,
+        nested=NestedDecoder(settings.input.surveys),
+    )
+
+
 def replay(
     settings: Settings,
     paths: Iterable[Path],
     out: Path,
     on_start: Callable[[int], None],
-    on_batch: Callable[[Outcomes], None],
-) -> tuple[Accounting, OnnxClassifier]:
-    """Classify alert files into one output file; return the accounts and the model.
+    on_bytes: Callable[[int], None],
+) -> tuple[Accounting, Bundle]:
+    """Classify an archive into one output file; return the accounts and the model.
 
-    ``on_start`` is given the number of files, ``on_batch`` every batch that is done.
+    ``on_start`` is given the size of the archive, ``on_bytes`` how much of it is done.
     """
     metrics = Metrics(topic="archive")
-    classifier = open_classifier(settings)
-    pipeline = Pipeline(open_decoder(settings), classifier, metrics)
-    source = ArchiveSource(paths)
-    on_start(len(source))
-    sink = open_file_sink(out)
-    service = Service(source, pipeline, sink, metrics, _limits(settings), on_batch)
-    return service.run(), classifier
+    pipeline = open_pipeline(settings, metrics)
+    source = ArchiveSource.over(plan(paths, settings.input.surveys, out=out))
+    on_start(source.n_bytes)
+    service = Service(
+        source,
+        pipeline,
+        open_file_sink(out),
+        metrics,
+        batch_limits(settings),
+        on_batch=lambda outcomes: on_bytes(source.bytes_read),
+    )
+    return service.run(), pipeline.classifier.bundle
 
 
-def _kafka_options(settings: Settings) -> KafkaOptions:
+def kafka_options(settings: Settings) -> KafkaOptions:
+    """Return how to reach the cluster of the settings."""
     kafka = settings.kafka
     return KafkaOptions(
         kafka.bootstrap_servers, kafka.group_id, kafka.client, kafka.consumer, kafka.producer
     )
 
 
-def _limits(settings: Settings) -> BatchLimits:
+def batch_limits(settings: Settings) -> BatchLimits:
+    """Return how messages are grouped."""
     return BatchLimits(settings.batch.max_messages, settings.batch.linger_ms / 1000)
 
 

@@ -69,6 +69,19 @@ class Accounting:
         self.classes.update(_counts(outcomes.predicted))
         self.check()
 
+    def add(self, other: Accounting) -> None:
+        """Add the counts of other messages."""
+        for name in (f.name for f in fields(self)):
+            mine, others = getattr(self, name), getattr(other, name)
+            if isinstance(mine, Counter):
+                mine.update(others)
+            else:
+                setattr(self, name, mine + others)
+
+    def copy(self) -> Accounting:
+        """Return the same counts."""
+        return self.from_log(self.as_log())
+
     def check(self) -> None:
         """Raise `AccountingError` when records in and outcomes out do not add up."""
         messages = self.messages_decoded + self.dead_letters.total() + self.messages_in_flight

@@ -7,15 +7,20 @@ more alerts.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from models.lightcurve import LightCurves
+from stream.rows import row_as_json
+
+if TYPE_CHECKING:
+    from stream.refusal import Refusal
 
 __all__ = [
     "MJD_UNIX_EPOCH",
@@ -55,6 +60,12 @@ class RefusedReason(StrEnum):
     """Bytes are left over after the end of the record."""
     INVALID_FIELD = "invalid_field"
     """A field that classification needs is missing, null or out of range."""
+    CORRUPT_ARCHIVE = "corrupt_archive"
+    """From here on, a tarball or Parquet file cannot be read."""
+    NOT_A_FILE = "not_a_file"
+    """A member of a tarball is a link or a device."""
+    TOO_LARGE = "too_large"
+    """A file or member is larger than any alert packet."""
 
 
 class NotClassifiedReason(StrEnum):
@@ -86,9 +97,17 @@ class MessageBatch:
     """[N] when the message was appended to its topic, Unix ms; -1 = not known."""
     ingest_ms: int
     """When this poll returned, Unix ms."""
+    refused: Mapping[int, Refusal] = field(default_factory=dict)
+    """Messages, by row, that could not even be read from an archive."""
+    rows: pa.RecordBatch | None = None
+    """[N] alerts that an archive holds decoded, one a row; ``values`` are empty then."""
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def payload(self, row: int) -> bytes:
+        """Return what a dead letter holds of a message: its bytes, or its row as JSON."""
+        return self.values[row] if self.rows is None else row_as_json(self.rows, row)
 
     def topics(self) -> pa.DictionaryArray:
         """Return ``topic`` as a column, [N]."""

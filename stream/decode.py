@@ -24,14 +24,14 @@ import numpy as np
 import pyarrow as pa
 
 from stream.alerts import AlertBatch, MessageBatch, RefusedReason
-from stream.avro import confluent, container
+from stream.avro import confluent, container, keyed
 from stream.avro.cells import Event, Fault, KnownSchemas
 from stream.avro.framing import Block
 from stream.avro.kernel import read_messages, read_records
 from stream.avro.program import Program, UnsupportedSchemaError, compile_schema
 from stream.avro.projection import Layout, check_fields, lay_out
 from stream.avro.schemas import SchemaStore
-from stream.avro.tables import CAPACITY, Full, Tables, wrong_type
+from stream.avro.tables import Full, Tables, history_too_long, wrong_type
 from stream.avro.writer import Record, WriterSchema
 from stream.columns import AlertColumns
 from stream.refusal import Refusal, shown
@@ -70,6 +70,7 @@ class Decoder:
     def __init__(self, schemas: SchemaStore | None = None, surveys: Sequence[str] = _ALL) -> None:
         self._schemas = SchemaStore() if schemas is None else schemas
         self._headers = container.HeaderCache()
+        self._keys = keyed.KeySchemas()
         self._layouts = _lay_out(surveys_named(surveys))
         self._tables = Tables([layout for _, layout in self._layouts])
         self._readers: WeakKeyDictionary[WriterSchema, _Reader] = WeakKeyDictionary()
@@ -83,12 +84,12 @@ class Decoder:
     @property
     def schema_cache_hits(self) -> int:
         """Return how often a schema was already parsed."""
-        return self._headers.hits + self._schemas.hits
+        return self._headers.hits + self._schemas.hits + self._keys.hits
 
     @property
     def schema_cache_misses(self) -> int:
         """Return how often a schema had to be parsed or fetched."""
-        return self._headers.misses + self._schemas.misses
+        return self._headers.misses + self._schemas.misses + self._keys.misses
 
     @property
     def schema_unknown(self) -> int:
@@ -98,6 +99,8 @@ class Decoder:
     def decode(self, messages: MessageBatch) -> AlertBatch:
         """Decode a batch; refused messages are listed in the result, none is raised."""
         columns = AlertColumns(len(messages))
+        for row, refusal in messages.refused.items():
+            columns.refuse(row, refusal)
         buffers = [pa.py_buffer(value) for value in messages.values]
         address = np.array([buffer.address for buffer in buffers], np.int64)
         length = np.array([buffer.size for buffer in buffers], np.int64)
@@ -105,7 +108,7 @@ class Decoder:
         while at < len(messages):
             at, event = read_messages(address, length, at, self._known, self._tables.cells)
             if event == Event.LOOK:
-                self._look_at(at, messages.values[at], columns)
+                self._look_at(at, messages.values[at], messages.keys[at], columns)
                 at += 1
             elif event == Event.FULL:
                 self._empty_tables(columns)
@@ -120,10 +123,12 @@ class Decoder:
         read_messages(nothing, nothing, 0, self._known, cells)
         read_records(0, 0, 0, 0, self._known.code, 0, cells, np.zeros(4, np.int64))
 
-    def _look_at(self, message: int, value: bytes, columns: AlertColumns) -> None:
+    def _look_at(
+        self, message: int, value: bytes, key: bytes | None, columns: AlertColumns
+    ) -> None:
         """Read a message that the kernel left alone, or refuse it."""
         try:
-            reader, blocks = self._open(value)
+            reader, blocks = self._open(value, key)
             if reader.program is None:
                 self._count_fallback(reader.schema.name)
             n_records = 0
@@ -140,7 +145,7 @@ class Decoder:
         known = schema in self.fallbacks or len(self.fallbacks) < _MAX_FALLBACK_NAMES
         self.fallbacks[schema if known else "other"] += 1
 
-    def _open(self, value: bytes) -> tuple[_Reader, Iterable[Block]]:
+    def _open(self, value: bytes, key: bytes | None) -> tuple[_Reader, Iterable[Block]]:
         """Return how a message is read, and the blocks of its records, not yet read."""
         if not value:
             raise Refusal(RefusedReason.EMPTY, "message has no bytes")
@@ -151,6 +156,8 @@ class Decoder:
             if self._headers.misses > misses:
                 self._learn()
             return reader, container.read_blocks(value, header)
+        if key is not None and keyed.is_schema(key):
+            return self._reader(self._keys.get(key)), [keyed.read_block(value)]
         if value.startswith(confluent.MAGIC):
             schema_id = confluent.schema_id(value)
             schema = self._schemas.get(schema_id)
@@ -164,7 +171,7 @@ class Decoder:
         raise Refusal(
             RefusedReason.NOT_AVRO,
             f"message begins with {shown(value[:16])}: neither an Avro container (Obj, 1) "
-            "nor Confluent framing (0)",
+            "nor Confluent framing (0), and its key is no schema",
         )
 
     def _reader(self, schema: WriterSchema) -> _Reader:
@@ -247,10 +254,7 @@ class Decoder:
 
     def _make_room(self, columns: AlertColumns) -> None:
         if not len(self._tables):
-            raise Refusal(
-                RefusedReason.INVALID_FIELD,
-                f"a history of the alert has more than {CAPACITY} entries, the most that are read",
-            )
+            raise history_too_long()
         self._empty_tables(columns)
 
     def _empty_tables(self, columns: AlertColumns) -> None:

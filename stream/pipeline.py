@@ -15,6 +15,7 @@ from stream.alerts import AlertBatch, MessageBatch, NotClassifiedReason
 from stream.clock import Clock, system_clock
 from stream.decode import Decoder
 from stream.metrics import Metrics
+from stream.nested import NestedDecoder
 from stream.output.outcomes import Outcomes
 
 __all__ = ["Pipeline"]
@@ -23,7 +24,10 @@ _CLASSIFIED: Final = -1
 
 
 class Pipeline:
-    """Decode messages and classify their alerts."""
+    """Decode messages and classify their alerts.
+
+    ``nested`` decodes those that an archive holds as nested columns.
+    """
 
     def __init__(
         self,
@@ -31,20 +35,21 @@ class Pipeline:
         classifier: Classifier,
         metrics: Metrics,
         clock: Clock = system_clock,
+        nested: NestedDecoder | None = None,
     ) -> None:
         self.classifier = classifier
         self._decoder = decoder
+        self._nested = nested or NestedDecoder()
         self._metrics = metrics
         self._clock = clock
         metrics.model(classifier.bundle)
 
     def process(self, messages: MessageBatch) -> Outcomes:
         """Return the outcome of every message and every alert in it."""
-        before, fallbacks = self._schema_look_ups(), self._decoder.fallbacks.copy()
-        with self._metrics.stage("decode"):
-            alerts = self._decoder.decode(messages)
-        self._metrics.schemas(*(self._schema_look_ups() - before).tolist())
-        self._metrics.fallbacks(self._decoder.fallbacks - fallbacks)
+        return self.classify(messages, self._decode(messages))
+
+    def classify(self, messages: MessageBatch, alerts: AlertBatch) -> Outcomes:
+        """Return the outcomes of messages whose alerts are decoded already."""
         observations = n_usable(alerts.curves, alerts.trigger_mjd)
         reason = self._reasons(alerts, observations)
         classified = np.flatnonzero(reason.is_null())
@@ -60,6 +65,16 @@ class Pipeline:
             bundle=self.classifier.bundle,
             publish_ms=self._clock(),
         )
+
+    def _decode(self, messages: MessageBatch) -> AlertBatch:
+        before, fallbacks = self._schema_look_ups(), self._decoder.fallbacks.copy()
+        with self._metrics.stage("decode"):
+            if messages.rows is not None:
+                return self._nested.decode(messages.rows)
+            alerts = self._decoder.decode(messages)
+        self._metrics.schemas(*(self._schema_look_ups() - before).tolist())
+        self._metrics.fallbacks(self._decoder.fallbacks - fallbacks)
+        return alerts
 
     def _schema_look_ups(self) -> npt.NDArray[np.int64]:
         decoder = self._decoder

@@ -12,6 +12,20 @@ pytest_plugins = ["tests.brokers", "tests.pipelines", "tests.benches"]
 ALERTS = Path(__file__).parent / "data" / "alerts"
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Tests marked long run only when they are asked for."""
+    parser.addoption("--run-long", action="store_true", help="run the tests marked long, too")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the long tests."""
+    if config.getoption("--run-long"):
+        return
+    long = [item for item in items if item.get_closest_marker("long")]
+    config.hook.pytest_deselected(items=long)
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 @pytest.fixture(scope="session")
 def alerts_dir() -> Path:
     """Folder of the packets; see `tests/data/NOTICE.md`."""

@@ -161,6 +161,65 @@ def memory(
     _run("memory", lambda progress: measure(progress, alerts, first), json_file)
 
 
+@app.command()
+def fink(
+    rounds: Rounds = 7,
+    alerts: Annotated[int, typer.Option(min=1, help="Alerts in Fink's columns.")] = 20_000,
+    packets: Annotated[int, typer.Option(min=1, help="Raw packets for Spark.")] = 1_000,
+    fink_python: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="PATH",
+            help="An interpreter that has fink-science: its light-curve modules are measured too.",
+        ),
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Our science module for Fink, and Spark: against the t2 paper's path and Fink's modules.
+
+    Alerts per second and core, whichever process works. deploy/spark/README.md says how to
+    make an environment with fink-science; without one its rows are left out. Needs Java 17.
+    """
+    _require_peers("bench fink")
+    require("bench fink", "spark", "pyspark", "pandas")
+    from deploy.bench.fink import measure
+
+    if fink_python is None:
+        typer.echo("without --fink-python: the modules of fink-science are left out", err=True)
+    _run(
+        "fink", lambda progress: measure(progress, rounds, alerts, packets, fink_python), json_file
+    )
+
+
+@app.command()
+def scaleout(
+    cost_us: Annotated[
+        float | None,
+        typer.Option(min=0.001, help="Processor time of `tinyt2 serve` per alert, microseconds."),
+    ] = None,
+    kafka_json: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Take it from what `bench kafka --json FILE` wrote."),
+    ] = None,
+) -> None:
+    """Partitions, replicas and cores for ZTF, LSST, 10x and 100x LSST, by a stated formula.
+
+    Measures nothing: deploy/SIZING.md explains it.
+
+    Example: `tinyt2 bench scaleout --kafka-json kafka.json`
+    """
+    from rich.console import Console
+
+    from deploy.bench.scaleout import serve_cost_us, sizing_table
+
+    if (cost_us is None) == (kafka_json is None):
+        raise typer.BadParameter("give either --cost-us or --kafka-json")
+    if kafka_json is not None:
+        cost_us = serve_cost_us(kafka_json)
+    assert cost_us is not None
+    Console().print(sizing_table(cost_us))
+
+
 def _require_peers(command: str) -> None:
     modules = ("george", "scipy", "threadpoolctl", "torch", "onnx", "onnxscript")
     require(command, "bench", *modules)

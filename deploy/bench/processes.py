@@ -11,7 +11,7 @@ from typing import Final
 
 from models.errors import ConfigurationError
 
-__all__ = ["Footprint", "cores", "cpu_seconds", "footprint", "pin", "pinned"]
+__all__ = ["Footprint", "cores", "cpu_seconds", "footprint", "pin", "pinned", "tree_seconds"]
 
 _PROC: Final = Path("/proc")
 _TICKS_PER_S: Final = os.sysconf("SC_CLK_TCK")
@@ -22,6 +22,26 @@ def cpu_seconds(pid: int) -> float:
     # Behind the name, which may hold anything but ends with the last bracket: man proc_pid_stat.
     values = _read(pid, "stat").rpartition(")")[2].split()
     return (int(values[11]) + int(values[12])) / _TICKS_PER_S
+
+
+def tree_seconds(pid: int) -> float:
+    """Return the processor time of a process and of all that it started, and they in turn.
+
+    Those that have ended count once their parent has waited for them.
+    """
+    parents: dict[int, int] = {}
+    seconds: dict[int, float] = {}
+    for folder in _PROC.glob("[0-9]*"):
+        try:
+            values = _read(int(folder.name), "stat").rpartition(")")[2].split()
+        except ConfigurationError:  # it has just ended
+            continue
+        parents[int(folder.name)] = int(values[1])
+        seconds[int(folder.name)] = sum(map(int, values[11:15])) / _TICKS_PER_S
+    tree = {pid}
+    while grown := {p for p, parent in parents.items() if parent in tree} - tree:
+        tree |= grown
+    return sum(seconds[p] for p in tree)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,10 +26,13 @@ __all__ = ["MAGIC", "MAX_DECOMPRESSED_BYTES", "MAX_RATIO", "Header", "HeaderCach
 MAGIC: Final = b"Obj\x01"
 
 MAX_DECOMPRESSED_BYTES: Final = 8 << 20
-"""Most bytes that the compressed blocks of one message may unfold to.
+"""Most bytes that the compressed blocks of one message may unfold to, unless it is a large one.
 
 The largest alerts known have 0.25 MB; records made of them can take 200 times as much.
 """
+
+MAX_TOTAL_RATIO: Final = 5
+"""Most times its size that a large message may unfold to: archives hold whole nights in one."""
 
 MAX_RATIO: Final = 100
 """Most times its size that a compressed block may unfold to.
@@ -93,10 +96,11 @@ def read_blocks(value: bytes, header: Header) -> Iterator[Block]:
 
     All of the framing is checked before the first block is yielded.
     """
-    left = MAX_DECOMPRESSED_BYTES
+    left = most = max(MAX_DECOMPRESSED_BYTES, MAX_TOTAL_RATIO * len(value))
     for block in _blocks(value, header.length):
         if header.codec != "null":
-            data = _decompressed(value[block.start : block.end], header.codec, block.name, left)
+            packed = value[block.start : block.end]
+            data = _decompressed(packed, header.codec, block.name, left, most)
             left -= len(data)
             block = replace(block, data=data, start=0, end=len(data))
         if block.n_records > block.end - block.start:
@@ -172,7 +176,7 @@ def _read_long(value: bytes, at: int) -> tuple[int, int]:
     _damaged(f"number at byte {at} does not end")
 
 
-def _decompressed(data: bytes, codec: str, name: str, left: int) -> bytes:
+def _decompressed(data: bytes, codec: str, name: str, left: int, most: int) -> bytes:
     limit = min(left, MAX_RATIO * len(data))
     try:
         plain = _inflated(data, limit) if codec == "deflate" else _unsnapped(data, limit)
@@ -181,7 +185,7 @@ def _decompressed(data: bytes, codec: str, name: str, left: int) -> bytes:
     if len(plain) > limit:
         _damaged(
             f"{name} unfolds to more than {MAX_RATIO} times its size, or the message "
-            f"to more than {MAX_DECOMPRESSED_BYTES} bytes"
+            f"to more than {most} bytes"
         )
     return plain
 

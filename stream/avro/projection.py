@@ -9,16 +9,39 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from stream.alerts import RefusedReason
-from stream.avro.writer import WriterSchema
 from stream.refusal import Refusal
 
-__all__ = ["ALERT", "Kind", "Layout", "RecordFields", "Slot", "Table", "check_fields", "lay_out"]
+__all__ = [
+    "ALERT",
+    "AlertSchema",
+    "Kind",
+    "Layout",
+    "RecordFields",
+    "Slot",
+    "Table",
+    "check_fields",
+    "lay_out",
+]
 
 ALERT: Final = ""
 """Path of the alert itself, and of the table with one row per alert."""
+
+
+class AlertSchema(Protocol):
+    """The structure of alerts, whether Avro or Arrow holds them."""
+
+    @property
+    def name(self) -> str:
+        """Return the name that texts call it."""
+
+    def fields(self, path: str = "") -> frozenset[str] | None:
+        """Return the field names of the alert, or of the record in one of its fields.
+
+        Arrays around that record are looked through; None when there is none.
+        """
 
 
 class Kind(IntEnum):
@@ -102,7 +125,7 @@ def lay_out(uses: Sequence[RecordFields], first_table: int = 0, first_slot: int 
     return Layout(tuple(uses), tables)
 
 
-def check_fields(uses: Sequence[RecordFields], schema: WriterSchema, survey: str) -> None:
+def check_fields(uses: Sequence[RecordFields], schema: AlertSchema, survey: str) -> None:
     """Check that a schema has the fields a survey needs; `Refusal` names those it lacks."""
     missing: list[str] = []
     for record in uses:

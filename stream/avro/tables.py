@@ -21,7 +21,7 @@ from stream.avro.projection import ALERT, Kind, Layout, RecordFields, Slot, Tabl
 from stream.avro.writer import Record
 from stream.refusal import Refusal, shown
 
-__all__ = ["CAPACITY", "Full", "Rows", "Tables", "wrong_type"]
+__all__ = ["CAPACITY", "Full", "Rows", "Tables", "history_too_long", "wrong_type"]
 
 CAPACITY: Final = 20_000
 """Rows of a table: alerts decoded at once, and entries that one alert's history may have.
@@ -303,4 +303,12 @@ def wrong_type(name: str, expected: str) -> Refusal:
     """Return the refusal of a message for the type of a field."""
     return Refusal(
         RefusedReason.INVALID_FIELD, f"field {name} is of another type, must be {expected}"
+    )
+
+
+def history_too_long() -> Refusal:
+    """Return the refusal of an alert that does not fit the tables."""
+    return Refusal(
+        RefusedReason.INVALID_FIELD,
+        f"a history of the alert has more than {CAPACITY} entries, the most that are read",
     )

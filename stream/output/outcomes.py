@@ -96,7 +96,7 @@ class Outcomes:
                 "reason": pa.array([str(reason) for reason in refused.reason], pa.string()),
                 "error": pa.array(refused.error, pa.string()),
                 "payload": pa.array(
-                    [self.messages.values[i] for i in refused.message], pa.binary()
+                    [self.messages.payload(i) for i in refused.message], pa.binary()
                 ),
                 **self._origin(np.asarray(refused.message, np.int32)),
             }

@@ -164,6 +164,6 @@ def _dead_letter(messages: MessageBatch, row: int, reason: str, error: str) -> _
     }
     return _DeadLetter(
         messages.keys[row],
-        messages.values[row],
+        messages.payload(row),
         [(name, str(value).encode()) for name, value in headers.items()],
     )

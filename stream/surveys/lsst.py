@@ -14,9 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from models.lightcurve import DETECTION, FORCED, band_index
-from stream.avro.projection import ALERT, Kind, RecordFields
+from stream.avro.projection import ALERT, AlertSchema, Kind, RecordFields
 from stream.avro.tables import Rows
-from stream.avro.writer import WriterSchema
 from stream.surveys.survey import MAX_ABS_MJD, Observations, SurveyAlerts
 
 __all__ = ["TAI_MINUS_UTC_MS", "Lsst"]
@@ -42,6 +41,8 @@ class Lsst:
 
     name: Final = "lsst"
     utc_offset_ms: Final = TAI_MINUS_UTC_MS
+    night_offset_ms: Final = 12 * 3_600_000
+    """Rubin's ``dayObs`` changes at noon UTC (SITCOMTN-032)."""
     uses: Final = (
         RecordFields(ALERT, {}, {"alertId": Kind.INTEGER, "diaSourceId": Kind.INTEGER}),
         RecordFields(
@@ -58,7 +59,7 @@ class Lsst:
         RecordFields("ssObject", {}, _SOLAR_SYSTEM, may_be_absent=True),
     )
 
-    def recognises(self, schema: WriterSchema) -> bool:
+    def recognises(self, schema: AlertSchema) -> bool:
         """Recognise the one field that every version has had."""
         return schema.fields("diaSource") is not None
 

@@ -10,9 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from stream.avro.projection import RecordFields
+from stream.avro.projection import AlertSchema, RecordFields
 from stream.avro.tables import Rows
-from stream.avro.writer import WriterSchema
 
 __all__ = ["MAX_ABS_MJD", "MAX_ID_LENGTH", "Observations", "Survey", "SurveyAlerts"]
 
@@ -106,10 +105,14 @@ class Survey(Protocol):
         """Return the survey's time scale minus UTC, milliseconds."""
 
     @property
+    def night_offset_ms(self) -> int:
+        """Return how long after midnight UTC the date of the survey's nights changes, ms."""
+
+    @property
     def uses(self) -> Sequence[RecordFields]:
         """Return the fields that `read` needs."""
 
-    def recognises(self, schema: WriterSchema) -> bool:
+    def recognises(self, schema: AlertSchema) -> bool:
         """Tell by the structure of a schema whether it describes this survey's alerts."""
 
     def read(self, rows: Mapping[str, Rows]) -> SurveyAlerts:

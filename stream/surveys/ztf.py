@@ -13,9 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from models.lightcurve import AB_ZERO_POINT_NJY, DETECTION, FORCED, UPPER_LIMIT, band_index
-from stream.avro.projection import ALERT, Kind, RecordFields
+from stream.avro.projection import ALERT, AlertSchema, Kind, RecordFields
 from stream.avro.tables import Rows
-from stream.avro.writer import WriterSchema
 from stream.surveys.survey import MAX_ABS_MJD, MAX_ID_LENGTH, Observations, SurveyAlerts
 
 __all__ = ["SOLAR_SYSTEM_ARCSEC", "Ztf"]
@@ -54,6 +53,8 @@ class Ztf:
 
     name: Final = "ztf"
     utc_offset_ms: Final = 0
+    night_offset_ms: Final = 0
+    """A night on Palomar, about 2 to 14 h UTC, lies within the date that ZTF calls it by."""
     uses: Final = (
         RecordFields(ALERT, {"objectId": Kind.TEXT, "candid": Kind.INTEGER}),
         RecordFields("candidate", _PHOTOMETRY, {"ssdistnr": Kind.NUMBER}),
@@ -71,7 +72,7 @@ class Ztf:
         ),
     )
 
-    def recognises(self, schema: WriterSchema) -> bool:
+    def recognises(self, schema: AlertSchema) -> bool:
         """Tell ZTF from the surveys that borrowed its schema and have no ``fid``."""
         return {"magpsf", "fid"} <= (schema.fields("candidate") or frozenset())
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from confluent_kafka import Producer
 
@@ -21,6 +23,8 @@ from stream.sources import Source
 from stream.sources.archive import ArchiveSource, alert_files
 from stream.sources.kafka import KafkaSource
 from stream.sources.memory import MemorySource
+from stream.sources.parts import plan
+from tests.archives import write_tarball
 from tests.brokers import Broker
 
 VALUES = [f"message {i}".encode() for i in range(25)]
@@ -49,7 +53,33 @@ def _archive(tmp_path: Path) -> Case:
         folder = tmp_path / f"night{i // 10}"
         folder.mkdir(exist_ok=True)
         (folder / f"{i:03d}.avro").write_bytes(value)
-    return Case(lambda: ArchiveSource([tmp_path]), ends=True, resumes=False)
+    return _parts(tmp_path)
+
+
+def _parts(archive: Path) -> Case:
+    (part,) = plan([archive])
+    opened: list[ArchiveSource] = []
+
+    def open_source() -> Source:
+        start = opened[-1].committed if opened else 0
+        opened.append(ArchiveSource.over([part], start))
+        return opened[-1]
+
+    return Case(open_source, ends=True, resumes=True)
+
+
+def _tarball(tmp_path: Path) -> Case:
+    return _parts(write_tarball(tmp_path / "night.tar", VALUES))
+
+
+def _zipped_tarball(tmp_path: Path) -> Case:
+    return _parts(write_tarball(tmp_path / "night.tar.gz", VALUES))
+
+
+def _parquet(tmp_path: Path) -> Case:
+    path = tmp_path / "night.parquet"
+    pq.write_table(pa.table({"key": VALUES, "value": VALUES}), path, row_group_size=11)
+    return _parts(path)
 
 
 def _kafka(broker: Broker) -> Case:
@@ -67,11 +97,19 @@ def _kafka(broker: Broker) -> Case:
     return Case(lambda: KafkaSource(options, [name], Metrics()), ends=False, resumes=True)
 
 
-@pytest.fixture(params=["memory", "archive", "kafka"])
+ARCHIVES = {
+    "archive": _archive,
+    "tarball": _tarball,
+    "zipped tarball": _zipped_tarball,
+    "parquet": _parquet,
+}
+
+
+@pytest.fixture(params=["memory", *ARCHIVES, "kafka"])
 def case(request: pytest.FixtureRequest, tmp_path: Path) -> Case:
     if request.param == "kafka":
         return _kafka(request.getfixturevalue("broker"))
-    return {"memory": _memory, "archive": _archive}[request.param](tmp_path)
+    return {"memory": _memory, **ARCHIVES}[request.param](tmp_path)
 
 
 def _batches(source: Source, size: int, wanted: int) -> Iterator[MessageBatch]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import fields
 from pathlib import Path
@@ -16,11 +18,12 @@ from typer.testing import CliRunner
 from deploy.bench.alerts import ZTF, copies, longer, messages, ztf_histories
 from deploy.bench.cluster import cluster
 from deploy.bench.fastavro_peer import FastavroReader
+from deploy.bench.fink_worker import MODULES
 from deploy.bench.goals import GOALS, Goal
 from deploy.bench.measure import Result, Task, interleave, rate, time_per_alert
 from deploy.bench.memory import small_packets
 from deploy.bench.paper import Curve, PaperPath, paper_curves
-from deploy.bench.processes import cores, cpu_seconds, footprint, pinned
+from deploy.bench.processes import cores, cpu_seconds, footprint, pinned, tree_seconds
 from deploy.cli import app
 from deploy.settings import Settings
 from deploy.wiring import open_decoder
@@ -51,6 +54,12 @@ NAMES = {
         "latency_p99_s",
     },
     "startup": {"startup_s", "startup_ready_s", "startup_help_s"},
+    # Run by tests/system: Spark needs Java, and the peers an interpreter that has fink-science.
+    "fink": {
+        "fink_module_spark",
+        "fink_nested_spark",
+        *(f"fink_vs_{module}" for module in MODULES),
+    },
     "memory": {"rss_mb", "rss_growth_percent", "rss_threads", "rss_descriptors"},
 }
 
@@ -167,6 +176,19 @@ def test_processor_time_and_memory_are_those_of_the_process() -> None:
     assert after.descriptors == before.descriptors + 1
     assert after.peak_mb >= after.rss_mb
     assert after.threads >= 1
+
+
+def test_processor_time_of_children_counts_while_they_live_and_after() -> None:
+    busy = "import time, sys\nwhile time.process_time() < 0.5: pass\nprint('done', flush=True)\n"
+    before = tree_seconds(os.getpid())
+    command = [sys.executable, "-c", f"{busy}sys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdout.readline()
+        alive = tree_seconds(os.getpid()) - before
+        assert child.stdin is not None
+        child.stdin.close()
+    assert alive == pytest.approx(0.5, abs=0.15)
+    assert tree_seconds(os.getpid()) - before == pytest.approx(alive, abs=0.1)
 
 
 def test_pinning_ends_with_its_block() -> None:

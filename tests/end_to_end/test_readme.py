@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from deploy.settings import load_settings
@@ -17,6 +18,7 @@ from stream.metrics import Metrics
 from stream.output.encoders import encode_avro
 from stream.output.outcomes import Outcomes
 from stream.output.schema import CLASSIFICATION
+from tests.brokers import Broker
 from tests.records import rows
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +56,8 @@ def test_every_command_is_known_here() -> None:
         "python3 -m venv tinyt2-env",
         "tinyt2-env/bin/pip install --constraint constraints.txt .",
         "tinyt2 replay tests/data/alerts --out results.parquet",
+        "tinyt2 replay tests/data/alerts --out nights/ --workers 2",
+        "tinyt2 replay tests/data/alerts --to-kafka alerts --rate 10000",
         "tinyt2 model show",
     ]
 
@@ -78,6 +82,31 @@ def test_replay_gives_the_output_that_is_shown(tmp_path: Path) -> None:
     looked = _run("python look.py", tmp_path)
     assert looked.returncode == 0, looked.stderr
     assert "ZTF20aaelulu classified None {'SNIa':" in looked.stdout
+
+
+def test_an_archive_goes_into_partitions(tmp_path: Path) -> None:
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    command = "tinyt2 replay tests/data/alerts --out nights/ --workers 2"
+    done = _run(command, tmp_path)
+    assert done.returncode == 0, done.stderr
+    (shown,) = [block for block in _blocks("text") if "results.parquet" in block]
+    accounts = _without_timing(shown.split("Most probable class")[0])
+    assert _without_timing(done.stdout)[: len(accounts)] == accounts
+    assert (tmp_path / "nights" / "survey=ztf" / "night=20200111").is_dir()
+    table = pq.read_table(tmp_path / "nights")
+    assert set(table["survey"].to_pylist()) == {"ztf", "lsst", "unknown"}
+    assert "55 messages were done by earlier runs" in _run(command, tmp_path).stdout
+
+
+def test_an_archive_goes_to_a_topic(
+    tmp_path: Path, broker: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "tests").symlink_to(ROOT / "tests")
+    broker.create_topics(["alerts"])
+    monkeypatch.setenv("TINYT2__KAFKA__BOOTSTRAP_SERVERS", broker.bootstrap_servers)
+    done = _run("tinyt2 replay tests/data/alerts --to-kafka alerts --rate 10000", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "55 messages acknowledged on topic alerts" in done.stdout
 
 
 def _without_timing(output: str) -> list[str]:

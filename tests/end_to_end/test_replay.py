@@ -105,7 +105,7 @@ def test_values_are_those_that_fastavro_reads(replayed: tuple[Path, str], alerts
     ("arguments", "says"),
     [
         (["absent", "--out", "x.parquet"], "absent"),
-        ([".", "--out", "x.parquet"], "no *.avro files"),
+        ([".", "--out", "x.parquet"], "no alert files"),
         ([".", "--out", "x.csv"], ".parquet or .jsonl"),
         ([".", "--out", "x.parquet", "--config", "absent.toml"], "absent.toml"),
     ],

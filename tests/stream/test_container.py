@@ -174,8 +174,11 @@ def deflated(data: bytes) -> bytes:
 
 
 def test_deflate_is_bounded() -> None:
-    """Each of the blocks alone is small enough."""
-    text = random.Random(1).randbytes(container.MAX_DECOMPRESSED_BYTES // 4).hex().encode()
+    """Each of the blocks alone is small enough; together they are many times the message."""
+    rng = random.Random(1)
+    again = rng.randbytes(8192)
+    text = b"".join((again + rng.randbytes(400)).hex().encode() for _ in range(300))
+    assert len(text) < container.MAX_DECOMPRESSED_BYTES < 2 * len(text)
     block = 1, deflated(long(7) + long(len(text)) + text)
     assert len(read(framed(SCHEMA, block, codec=b"deflate"))) == 1
     refusal = refused(framed(SCHEMA, block, block, codec=b"deflate"))

@@ -1,0 +1,181 @@
+"""Send the messages of an archive to a Kafka topic in the rhythm of a survey telescope."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import count
+from pathlib import Path
+from typing import Final
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from deploy.settings import Settings
+from deploy.visits import VISIT_S, visit_releases
+from deploy.wiring import kafka_options
+from models.errors import ConfigurationError, DeliveryError
+from stream.librdkafka import KafkaOptions, open_producer
+from stream.sources.archive import ArchiveSource
+from stream.sources.parts import Form, Part, plan, shown_path
+
+__all__ = ["Sent", "send_archive"]
+
+_BROKER_WAIT_S: Final = 30.0
+_POLL_MESSAGES: Final = 512
+_QUEUE_KBYTES: Final = 64 * 1024
+_TIMEOUT_MS: Final = 120_000
+"""How long a broker may take for a message, before the replay gives up."""
+
+
+@dataclass(slots=True)
+class Sent:
+    """What became of the messages of an archive."""
+
+    acknowledged: int = 0
+    unreadable: int = 0
+    """Members of tarballs and the like that hold no message."""
+
+
+def send_archive(
+    settings: Settings,
+    paths: Sequence[Path],
+    topic: str,
+    per_visit: int,
+    on_start: Callable[[int], None],
+    on_bytes: Callable[[int], None],
+) -> Sent:
+    """Send every message as it is, ``per_visit`` in each visit of 39 s, and wait for the broker.
+
+    ``on_start`` is given the size of the archive, ``on_bytes`` how much of it was sent.
+    Raises `ConfigurationError` when it holds decoded alerts or the topic is not there, and
+    `DeliveryError` when a message cannot be delivered.
+    """
+    parts = plan(paths, tuple(settings.input.surveys))
+    _check_packets(parts)
+    source = ArchiveSource.over(parts)
+    sender = _Sender(kafka_options(settings), topic)
+    sender.check()
+    on_start(source.n_bytes)
+    sent = Sent()
+    messages = _messages(source, sent, on_bytes)
+    try:
+        _send(messages, sender, per_visit)
+        sender.finish()
+    except KeyboardInterrupt:
+        raise DeliveryError(
+            f"stopped: {sender.acknowledged:,} messages are on topic {topic}, "
+            f"{sender.pending:,} more may be",
+            sender.acknowledged,
+        ) from None
+    finally:
+        source.close()
+    sent.acknowledged = sender.acknowledged
+    return sent
+
+
+def _check_packets(parts: Sequence[Part]) -> None:
+    for part in parts:
+        if part.form is Form.ROWS:
+            raise ConfigurationError(
+                f"{shown_path(part.paths[0])} holds decoded alerts in nested columns, not the "
+                "packets that a topic takes: classify it with --out",
+                part.paths[0],
+            )
+
+
+def _messages(
+    source: ArchiveSource, sent: Sent, on_bytes: Callable[[int], None]
+) -> Iterator[bytes]:
+    while (batch := source.poll(_POLL_MESSAGES, 0.0)) is not None:
+        sent.unreadable += len(batch.refused)
+        yield from (v for i, v in enumerate(batch.values) if i not in batch.refused)
+        on_bytes(source.bytes_read)
+
+
+def _send(messages: Iterator[bytes], sender: _Sender, per_visit: int) -> None:
+    """Send messages as the detectors of one visit after another finish."""
+    start = time.monotonic()
+    for visit in count():
+        for release in visit_releases(VISIT_S, per_visit, seed=visit):
+            sender.wait_until(start + visit * VISIT_S + release.at_s)
+            for _ in range(release.n_messages):
+                value = next(messages, None)
+                if value is None:
+                    return
+                sender.send(value)
+
+
+class _Sender:
+    """A producer that counts what the broker acknowledged."""
+
+    def __init__(self, options: KafkaOptions, topic: str) -> None:
+        ours = {
+            "message.timeout.ms": _TIMEOUT_MS,
+            "queue.buffering.max.kbytes": _QUEUE_KBYTES,
+        }
+        self._servers = options.bootstrap_servers
+        self._producer = open_producer(replace(options, producer={**ours, **options.producer}))
+        self._topic = topic
+        self._failure: KafkaError | None = None
+        self.acknowledged = 0
+
+    @property
+    def pending(self) -> int:
+        return len(self._producer)
+
+    def check(self) -> None:
+        """Raise `ConfigurationError` when the cluster or the topic is not there."""
+        try:
+            known = self._producer.list_topics(timeout=_BROKER_WAIT_S).topics
+        except KafkaException as error:
+            raise ConfigurationError(
+                f"no Kafka broker answers at {self._servers}: check [kafka] bootstrap_servers "
+                f"({error.args[0].str()})",
+                self._servers,
+            ) from error
+        if self._topic not in known:
+            raise ConfigurationError(
+                f"the topic {self._topic!r} does not exist: create it first", self._topic
+            )
+
+    def wait_until(self, moment: float) -> None:
+        """Serve the producer until a moment of the monotonic clock."""
+        while (wait := moment - time.monotonic()) > 0:
+            self._producer.poll(min(wait, 0.1))
+            self._check()
+
+    def send(self, value: bytes) -> None:
+        """Queue a message, waiting while the queue is full."""
+        while True:
+            self._check()
+            try:
+                self._producer.produce(self._topic, value, on_delivery=self._delivered)
+            except BufferError:
+                self._producer.poll(0.1)
+            except KafkaException as error:
+                self._failure = error.args[0]
+            else:
+                self._producer.poll(0)
+                return
+
+    def finish(self) -> None:
+        """Wait until the broker has everything; `DeliveryError` when it will not."""
+        while len(self._producer):
+            self._producer.flush(1.0)
+            self._check()
+        self._check()
+
+    def _delivered(self, error: KafkaError | None, message: Message) -> None:
+        if error is None:
+            self.acknowledged += 1
+        else:
+            self._failure = error
+
+    def _check(self) -> None:
+        if self._failure is not None:
+            raise DeliveryError(
+                f"Kafka did not take a message: {self._failure.str()}. "
+                f"{self.acknowledged:,} messages are on topic {self._topic}",
+                self._failure,
+            )
