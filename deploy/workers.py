@@ -10,9 +10,10 @@ import multiprocessing
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
@@ -52,7 +53,8 @@ class _Worker:
         self.process: SpawnProcess = context.Process(
             target=_work, args=(theirs, settings, folder, every), daemon=True
         )
-        self.process.start()
+        with _interrupts_wait():
+            self.process.start()
         theirs.close()
         self.job: Job | None = None
 
@@ -81,6 +83,26 @@ class _Worker:
         if self.process.is_alive():
             self.process.kill()
             self.process.join()
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach; for this one it comes when they have started.
+
+    In a terminal it reaches all processes, but only the parent takes care of it. What is
+    blocked when a process is started stays blocked in it, from its first moment on.
+    """
+    came: list[int] = []
+    resource_tracker.ensure_running()  # or it is started, and unblocks, just before the process
+    handler = signal.signal(signal.SIGINT, lambda signum, frame: came.append(signum))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        signal.signal(signal.SIGINT, handler)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 class WorkerProcesses:
@@ -134,8 +156,6 @@ def _hear(
 
 def _work(pipe: Connection, settings: Settings, folder: Path, every: int) -> None:
     """Be a worker: do what comes through the pipe until it is told to end, or it closes."""
-    # Of Ctrl-C, which reaches all processes of a terminal, the parent takes care.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     configure_logs("warning", settings.log.format)
     try:
         _do_jobs(pipe, settings, folder, every)

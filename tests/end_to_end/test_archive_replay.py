@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +27,23 @@ TIMES = ["ingest_time", "publish_time"]
 """When a run happened: all else is the same in every run."""
 
 
-def start(*arguments: object, **settings: str) -> subprocess.Popen[str]:
+def start(
+    *arguments: object, settings: Mapping[str, str] | None = None, start_new_session: bool = False
+) -> subprocess.Popen[str]:
     command = [sys.executable, "-m", "deploy.cli", "replay", *map(str, arguments)]
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "COLUMNS": "200", **settings},
+        env={**os.environ, "COLUMNS": "200", **(settings or {})},
+        start_new_session=start_new_session,
     )
 
 
 def replay(*arguments: object, code: int = 0, **settings: str) -> str:
     """Run to the end; return what it says."""
-    with start(*arguments, **settings) as process:
+    with start(*arguments, settings=settings) as process:
         out, err = process.communicate(timeout=1800)
     assert process.returncode == code, err
     assert "Traceback" not in err
@@ -229,6 +232,25 @@ def test_a_worker_that_dies_fails_the_run_and_another_run_ends_it(
     assert process.returncode == 1
     assert "ended of signal 9" in err
     assert "same command again" in " ".join(err.split())
+    replay(*arguments)
+    assert records(out).equals(records(undisturbed))
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_interrupted_run_ends_at_once_and_can_be_gone_on_with(
+    archive: Path, undisturbed: Path, tmp_path: Path, workers: int
+) -> None:
+    out = tmp_path / "out"
+    arguments = (archive, "--out", f"{out}/", "--checkpoint-every", 400, "--workers", workers)
+    with start(*arguments, start_new_session=True) as process:
+        while not (out / "_checkpoint" / "run.json").exists():
+            assert process.poll() is None
+            time.sleep(0.01)
+        # As Ctrl-C in a terminal does; workers are about to start.
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "Traceback" not in err
     replay(*arguments)
     assert records(out).equals(records(undisturbed))
 
