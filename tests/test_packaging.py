@@ -100,7 +100,7 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     metadata = message_from_bytes(archive.read(name))
     assert metadata["License-Expression"] == "BSD-3-Clause"
     assert metadata["Requires-Python"] == ">=3.11"
-    assert set(metadata.get_all("Provides-Extra", [])) == {"bench", "demo", "dev", "train"}
+    assert set(metadata.get_all("Provides-Extra", [])) == {"bench", "demo", "dev", "spark", "train"}
 
 
 def test_linked_folders_are_real_files_in_the_archives(dist: Path, wheel: Path) -> None:
