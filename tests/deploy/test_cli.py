@@ -12,7 +12,17 @@ import typer
 from deploy.cli import app
 from models.bundle import DEPLOYED_MODEL, load_bundle
 
-BENCHES = ["decode", "features", "inference", "replay", "kafka", "startup", "memory"]
+BENCHES = [
+    "decode",
+    "features",
+    "inference",
+    "replay",
+    "kafka",
+    "startup",
+    "memory",
+    "fink",
+    "scaleout",
+]
 COMMANDS = [
     *["serve", "replay", "demo", "train", "model", "model show"],
     *["bench", *(f"bench {name}" for name in BENCHES)],
