@@ -34,6 +34,7 @@ from stream.avro.schemas import PackageSchemas
 from stream.sources.memory import message_batch
 from tests.benches import ARGUMENTS, RunBench
 
+ROOT = Path(__file__).parents[2]
 NAMES = {
     "decode": {
         "decode_ztf",
@@ -97,6 +98,14 @@ def test_what_is_printed_names_the_results_and_the_machine(bench: RunBench, comm
 
 def test_every_goal_has_a_benchmark() -> None:
     assert set(GOALS) <= set().union(*NAMES.values())
+
+
+def test_the_pages_name_every_figure_that_has_a_goal() -> None:
+    pages = [ROOT / "deploy" / "BENCHMARKS.md", ROOT / "deploy" / "spark" / "README.md"]
+    text = "".join(page.read_text() for page in pages)
+    own = [name for name in GOALS if not name.startswith("fink_")]
+    assert [name for name in own if f"| `{name}` |" not in text] == []
+    assert "tinyt2 bench fink" in text
 
 
 def test_what_the_service_takes_beside_the_loop_is_ours_over_the_peer(bench: RunBench) -> None:
