@@ -15,7 +15,7 @@ from deploy.settings import Settings
 from deploy.visits import VISIT_S, visit_releases
 from deploy.wiring import kafka_options
 from models.errors import ConfigurationError, DeliveryError
-from stream.librdkafka import KafkaOptions, open_producer
+from stream.librdkafka import KafkaOptions, check_topics, open_producer
 from stream.sources.archive import ArchiveSource
 from stream.sources.parts import Form, Part, plan, shown_path
 
@@ -114,7 +114,7 @@ class _Sender:
             "message.timeout.ms": _TIMEOUT_MS,
             "queue.buffering.max.kbytes": _QUEUE_KBYTES,
         }
-        self._servers = options.bootstrap_servers
+        self._options = options
         self._producer = open_producer(replace(options, producer={**ours, **options.producer}))
         self._topic = topic
         self._failure: KafkaError | None = None
@@ -126,18 +126,7 @@ class _Sender:
 
     def check(self) -> None:
         """Raise `ConfigurationError` when the cluster or the topic is not there."""
-        try:
-            known = self._producer.list_topics(timeout=_BROKER_WAIT_S).topics
-        except KafkaException as error:
-            raise ConfigurationError(
-                f"no Kafka broker answers at {self._servers}: check [kafka] bootstrap_servers "
-                f"({error.args[0].str()})",
-                self._servers,
-            ) from error
-        if self._topic not in known:
-            raise ConfigurationError(
-                f"the topic {self._topic!r} does not exist: create it first", self._topic
-            )
+        check_topics(self._producer, self._options, [self._topic], _BROKER_WAIT_S)
 
     def wait_until(self, moment: float) -> None:
         """Serve the producer until a moment of the monotonic clock."""

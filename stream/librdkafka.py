@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,6 +14,7 @@ from models.errors import ConfigurationError
 
 __all__ = [
     "KafkaOptions",
+    "check_topics",
     "open_consumer",
     "open_producer",
 ]
@@ -107,6 +108,28 @@ def open_producer(options: KafkaOptions, *, report_errors_only: bool = False) ->
     config = _producer_config(options) | {"delivery.report.only.error": report_errors_only}
     with _refused():
         return Producer(config, logger=_LOGGER)
+
+
+def check_topics(
+    producer: Producer, options: KafkaOptions, topics: Iterable[str], wait_s: float
+) -> None:
+    """Raise `ConfigurationError` when the cluster or one of the topics to write to is not there."""
+    servers = options.bootstrap_servers
+    try:
+        known = producer.list_topics(timeout=wait_s).topics
+    except KafkaException as error:
+        raise ConfigurationError(
+            f"no Kafka broker answers at {servers} within {wait_s:g} s: check "
+            f"[kafka] bootstrap_servers ({error.args[0].str()})",
+            servers,
+        ) from error
+    for topic in topics:
+        if topic not in known:
+            raise ConfigurationError(
+                f"the topic {topic!r} does not exist: create it, for example "
+                f"kafka-topics.sh --bootstrap-server {servers} --create --topic {topic}",
+                topic,
+            )
 
 
 @contextmanager

@@ -13,9 +13,9 @@ import pyarrow as pa
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from models.errors import ConfigurationError, DeliveryError
+from models.errors import DeliveryError
 from stream.alerts import MessageBatch
-from stream.librdkafka import KafkaOptions, open_producer
+from stream.librdkafka import KafkaOptions, check_topics, open_producer
 from stream.output.encoders import Encoder
 from stream.output.outcomes import Outcomes
 
@@ -38,7 +38,7 @@ class KafkaSink:
         self._topic = topic
         self._dead_letter_topic = dead_letter_topic
         self._encode = encode
-        self._servers = options.bootstrap_servers
+        self._options = options
         # What the producer has not taken yet.
         self._classifications: deque[tuple[bytes, bytes]] = deque()
         self._dead_letters: deque[_DeadLetter] = deque()
@@ -47,21 +47,8 @@ class KafkaSink:
 
     def check(self, wait_s: float) -> None:
         """Raise `ConfigurationError` when the cluster or one of the output topics is not there."""
-        try:
-            known = self._producer.list_topics(timeout=wait_s).topics
-        except KafkaException as error:
-            raise ConfigurationError(
-                f"no Kafka broker answers at {self._servers} within {wait_s:g} s: check "
-                f"[kafka] bootstrap_servers ({error.args[0].str()})",
-                self._servers,
-            ) from error
-        for topic in (self._topic, self._dead_letter_topic):
-            if topic not in known:
-                raise ConfigurationError(
-                    f"the output topic {topic!r} does not exist: create it, for example "
-                    f"kafka-topics.sh --bootstrap-server {self._servers} --create --topic {topic}",
-                    topic,
-                )
+        topics = (self._topic, self._dead_letter_topic)
+        check_topics(self._producer, self._options, topics, wait_s)
 
     def write(self, outcomes: Outcomes) -> None:
         """Queue all records of a batch; `flush` hands over what the producer cannot take yet."""
