@@ -22,7 +22,9 @@ Every observation up to the triggering one is a token. Its channels are
 ======================  ======================================================
 
 and those of the object ``log_scale`` (log10 of scale in nJy), ``log_count`` and
-``log_detections`` (ln(1 + number)). ``log_count`` counts all observations up to the
+``log_detections`` (ln(1 + number)), and of its host galaxy ``log_redshift`` (ln z, for z
+of at least 0.001), ``redshift_err`` (error of z / (1 + z)) and ``redshift_known`` (1 where
+there is a redshift; all three 0 where there is none). ``log_count`` counts all observations up to the
 triggering one, ``log_detections`` only those kept when a long history is thinned to
 the last bucket. The scale is the largest \|flux\| with S/N above 3, else the largest
 flux error. Slots are the six LSST bands; a band of another survey takes the slot that
@@ -55,7 +57,7 @@ __all__ = [
     "n_usable",
 ]
 
-FEATURE_SPEC: Final = "observation-tokens/1"
+FEATURE_SPEC: Final = "observation-tokens/2"
 """Name and version of everything below; a change of any value changes it."""
 
 LENGTH_BUCKETS: Final = (8, 16, 32, 64, 128, 256)
@@ -80,7 +82,14 @@ TOKEN_CHANNELS: Final[tuple[str, ...]] = (
 )
 """[C]"""
 
-OBJECT_CHANNELS: Final[tuple[str, ...]] = ("log_scale", "log_count", "log_detections")
+OBJECT_CHANNELS: Final[tuple[str, ...]] = (
+    "log_scale",
+    "log_count",
+    "log_detections",
+    "log_redshift",
+    "redshift_err",
+    "redshift_known",
+)
 """[G]"""
 
 _LOG_WAVELENGTH: Final = np.log(np.array([band.wavelength_aa for band in BANDS]) / 6000.0)
@@ -90,6 +99,7 @@ _SLOT: Final = np.argmin(
 _ALIGN: Final = 8
 _AGE_DAYS: Final = 20.0
 _SCALE_SNR: Final = 3.0
+_LEAST_REDSHIFT: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +207,22 @@ def _tensors(
         mask,
         objects,
     )
+    _add_redshift(curves, rows, objects[:, OBJECT_CHANNELS.index("log_redshift") :])
     return ModelInputs(rows, tokens, mask, objects)
+
+
+def _add_redshift(
+    curves: LightCurves, rows: npt.NDArray[np.int64], channels: npt.NDArray[np.float32]
+) -> None:
+    if curves.redshift is None:
+        return
+    z = curves.redshift[rows]
+    known = np.isfinite(z)
+    channels[known, 0] = np.log(np.maximum(z[known], _LEAST_REDSHIFT))
+    if curves.redshift_err is not None:
+        error = np.nan_to_num(curves.redshift_err[rows])
+        channels[known, 1] = error[known] / (1 + z[known])
+    channels[known, 2] = 1.0
 
 
 def _check(
