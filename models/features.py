@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +48,7 @@ from models.lightcurve import BANDS, LightCurves
 
 __all__ = [
     "FEATURE_SPEC",
+    "INPUT_NAMES",
     "LENGTH_BUCKETS",
     "OBJECT_CHANNELS",
     "TOKEN_CHANNELS",
@@ -59,6 +60,9 @@ __all__ = [
 
 FEATURE_SPEC: Final = "observation-tokens/2"
 """Name and version of everything below; a change of any value changes it."""
+
+INPUT_NAMES: Final = ("tokens", "mask", "objects")
+"""Graph inputs: the arrays of `ModelInputs`, in order."""
 
 LENGTH_BUCKETS: Final = (8, 16, 32, 64, 128, 256)
 """Padded lengths. Histories beyond the last are thinned to it."""
@@ -114,6 +118,11 @@ class ModelInputs:
     """[B, L] True for observations."""
     objects: npt.NDArray[np.float32]
     """[B, G]"""
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """Return the tensors in the order of `INPUT_NAMES`."""
+        return self.tokens, self.mask, self.objects
 
 
 def n_usable(curves: LightCurves, trigger_mjd: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
