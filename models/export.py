@@ -62,16 +62,18 @@ _BATCHES: Final = (1, 7)
 _LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "onnxscript", "scikit-learn", "torch")
 
 
-def to_onnx(model: Tiny) -> bytes:
-    """Export a network to ONNX with dynamic batch and length; deterministic bytes."""
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+def to_onnx(network: Tiny | T2, features: FeatureSet) -> bytes:
+    """Export a network to ONNX, any batch size and length; deterministic bytes."""
+    names = {name for axes in features.axes for name in axes}
+    dims = {name: torch.export.Dim(name) for name in sorted(names)}
     dynamic = {
-        "tokens": {0: batch, 1: length},
-        "mask": {0: batch, 1: length},
-        "objects": {0: batch},
+        name: {i: dims[axis] for i, axis in enumerate(axes)}
+        for name, axes in zip(features.names, features.axes, strict=True)
     }
-    example = _random_inputs(np.random.default_rng(0), 3, 16)
-    return export_graph(model, dict(zip(INPUT_NAMES, example, strict=True)), OUTPUT_NAMES, dynamic)
+    curves, trigger = _random_curves(np.random.default_rng(0), (16, 9, 12))
+    example = features.batch(curves, trigger, np.arange(len(curves))).arrays
+    named = dict(zip(features.names, example, strict=True))
+    return export_graph(network, named, OUTPUT_NAMES, dynamic)
 
 
 def export_graph(
@@ -102,21 +104,22 @@ def export_graph(
     return _serialise(_strip(program.model_proto))
 
 
-def check_parity(model: Tiny, content: bytes) -> float:
+def check_parity(network: Tiny | T2, features: FeatureSet, content: bytes) -> float:
     """Return the largest difference of the ONNX file and torch, and raise above 1e-5.
 
-    Compared are both outputs at every length bucket for 1 and 7 random curves,
-    one of them without observations.
+    Compared are both outputs for random curves of every length bucket, one of them
+    without observations, alone and together.
     """
     session = _session(content)
     rng = np.random.default_rng(1)
     worst = 0.0
-    for length in LENGTH_BUCKETS:
-        for batch in _BATCHES:
-            arrays = _random_inputs(rng, batch, length)
+    for length in features.lengths:
+        curves, trigger = _random_curves(rng, (length, 0, *rng.integers(1, length + 1, 5)))
+        for rows in (np.arange(1), np.arange(len(curves))):
+            arrays = features.batch(curves, trigger, rows).arrays
             with torch.inference_mode():
-                expected = model.eval()(*(torch.from_numpy(x) for x in arrays))
-            got = session.run(OUTPUT_NAMES, dict(zip(INPUT_NAMES, arrays, strict=True)))
+                expected = network.eval()(*(torch.from_numpy(x) for x in arrays))
+            got = session.run(OUTPUT_NAMES, dict(zip(features.names, arrays, strict=True)))
             for want, have in zip(expected, got, strict=True):
                 worst = max(worst, float(np.abs(want.numpy() - have).max()))
     # Written so that NaN fails too.
@@ -125,13 +128,14 @@ def check_parity(model: Tiny, content: bytes) -> float:
     return worst
 
 
-def golden_inputs(content: bytes) -> list[Golden]:
+def golden_inputs(content: bytes, features: FeatureSet) -> list[Golden]:
     """Return two made-up light curves with the answers of an exported model.
 
     A ZTF transient that rises and falls, and an LSST one in its first days. They
     follow formulas, not data: a bundle may be passed on freely.
     """
-    return [_answer(_session(content), golden) for golden in (_ztf_curve(), _lsst_curve())]
+    session = _session(content)
+    return [_answer(session, features, golden) for golden in (_ztf_curve(), _lsst_curve())]
 
 
 def write(content: bytes, manifest: Manifest, card: Card, folder: Path) -> Path:
@@ -200,22 +204,27 @@ def _session(content: bytes) -> ort.InferenceSession:
     return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _random_inputs(
-    rng: np.random.Generator, batch: int, length: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
-    tokens = rng.normal(size=(batch, length, len(TOKEN_CHANNELS))).astype(np.float32)
-    tokens[..., 0] = -np.sort(rng.uniform(0, 200, (batch, length)))[:, ::-1]
-    tokens[..., 1] = rng.uniform(-0.5, 0.5, (batch, length))
-    counts = rng.integers(1, length + 1, batch)
-    counts[1:2] = 0
-    mask = np.arange(length) < counts[:, None]
-    objects = rng.normal(size=(batch, len(OBJECT_CHANNELS))).astype(np.float32)
-    return np.where(mask[..., None], tokens, 0).astype(np.float32), mask, objects
+def _random_curves(
+    rng: np.random.Generator, lengths: Sequence[int]
+) -> tuple[LightCurves, npt.NDArray[np.float64]]:
+    """Return curves of noise of the given lengths and a time after them all, days."""
+    n = int(np.sum(lengths))
+    error = rng.lognormal(5.0, 0.5, n)
+    curves = LightCurves.from_observations(
+        curve=np.repeat(np.arange(len(lengths)), lengths),
+        mjd=rng.uniform(60000.0, 60200.0, n),
+        band=rng.integers(0, len(BANDS), n).astype(np.uint8),
+        flux=(error * rng.normal(0, 10, n)).astype(np.float32),
+        flux_err=error.astype(np.float32),
+        rank=rng.choice(np.array([DETECTION, FORCED], np.uint8), n),
+        n_curves=len(lengths),
+    )
+    return curves, np.full(len(lengths), 60200.0)
 
 
-def _answer(session: ort.InferenceSession, golden: Golden) -> Golden:
-    inputs = model_inputs(*golden_curves(golden))[0]
-    feed = {name: getattr(inputs, name) for name in INPUT_NAMES}
+def _answer(session: ort.InferenceSession, features: FeatureSet, golden: Golden) -> Golden:
+    arrays = features.batch(*golden_curves(golden), np.arange(1)).arrays
+    feed = dict(zip(features.names, arrays, strict=True))
     probabilities, ood_score = session.run(OUTPUT_NAMES, feed)
     return golden.model_copy(
         update={"probabilities": probabilities[0].tolist(), "ood_score": float(ood_score[0])}

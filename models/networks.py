@@ -16,7 +16,6 @@ from torch import Tensor, nn
 from models.errors import ConfigurationError
 from models.feature_sets import FeatureSet, Inputs, feature_set
 from models.features import FEATURE_SPEC
-from models.gp import GRID_SPEC
 from models.lightcurve import LightCurves
 from models.recipe import NetworkRecipe
 from models.t2 import T2, T2Config
@@ -47,7 +46,7 @@ def features_of(recipe: NetworkRecipe) -> FeatureSet:
         return feature_set(FEATURE_SPEC)
     if not recipe.bands:
         raise ConfigurationError('[network] bands: say in which bands t2 reads curves: ["lsst:g"]')
-    return feature_set(f"{GRID_SPEC}:{','.join(recipe.bands)}")
+    return feature_set(f"gp-grid/1:{','.join(recipe.bands)}")
 
 
 def build(recipe: NetworkRecipe, n_classes: int, rejects: bool, seed: int) -> Tiny | T2:
