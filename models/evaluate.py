@@ -263,7 +263,7 @@ def _nll(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]) 
 
 def _over(part: Floats, whole: Floats) -> Floats:
     """Divide, giving NaN where there is nothing to divide by."""
-    return np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
 
 
 def _losses_by_class(
@@ -318,4 +318,4 @@ def _calibration_error(
     bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
     gap = weighted_counts(resamples, bins, ECE_BINS, confidence - right)
     count = weighted_counts(resamples, bins, ECE_BINS)
-    return np.asarray(_over(np.abs(gap).sum(axis=1), count.sum(axis=1)))
+    return _over(np.abs(gap).sum(axis=1), count.sum(axis=1))

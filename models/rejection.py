@@ -99,4 +99,4 @@ def _separation(
 def _ids(object_id: npt.NDArray[np.integer] | None, n: int) -> npt.NDArray[np.int64]:
     if object_id is None:
         return np.arange(n)
-    return np.unique(object_id, return_inverse=True)[1].astype(np.int64)
+    return np.asarray(np.unique(object_id, return_inverse=True)[1], np.int64)

@@ -30,6 +30,9 @@ __all__ = [
 MINIMUM_DETECTIONS: Final = (1, 3, 5, 10, 20)
 """Alerts with at least so many detections are counted on their own."""
 
+_ROUNDING: Final = 1e-12
+"""Error of the sums of weights: a precision that is met exactly counts as met."""
+
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
@@ -62,7 +65,7 @@ def threshold_at_precision(
     last = np.append(ordered[1:] != ordered[:-1], True)[: len(order)]
     hits = np.cumsum(weight * positive)[last]
     reached = hits / np.cumsum(weight)[last]
-    good = np.flatnonzero((reached >= precision) & (hits > 0))
+    good = np.flatnonzero((reached >= precision - _ROUNDING) & (hits > 0))
     if not len(good):
         return None
     best = good[-1]
