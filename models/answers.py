@@ -77,10 +77,17 @@ class Answers:
 
     def where(self, rows: npt.NDArray[np.bool_]) -> Answers:
         """Return only the alerts where ``rows`` [n] is True."""
-        alerts = Alerts(self.alerts.curve[rows], self.alerts.trigger_mjd[rows])
-        columns = (self.probabilities, self.ood_score, self.label, self.object_id, self.count)
-        some = (column[rows] for column in (*columns, self.survey))
-        return Answers(self.classes, alerts, *some, refused=self.refused)
+        return Answers(
+            classes=self.classes,
+            alerts=Alerts(self.alerts.curve[rows], self.alerts.trigger_mjd[rows]),
+            probabilities=self.probabilities[rows],
+            ood_score=self.ood_score[rows],
+            label=self.label[rows],
+            object_id=self.object_id[rows],
+            count=self.count[rows],
+            survey=self.survey[rows],
+            refused=self.refused,
+        )
 
     @property
     def known(self) -> Answers:
@@ -101,10 +108,11 @@ def answer(
     ``carried`` says what alerts hold of the curves. `DataError` for a triggering
     observation that is not a detection.
     """
-    curves = carried(data.curves.take(alerts.curve), alerts.trigger_mjd)
-    count = _detections(curves, alerts.trigger_mjd)
+    complete = data.curves.take(alerts.curve)
+    count = _detections(complete, alerts.trigger_mjd)
     if not count.all():
         raise DataError(f"{np.sum(count == 0)} alerts of {data.name} have no detection", data.name)
+    curves = carried(complete, alerts.trigger_mjd)
     minimum = classifier.bundle.manifest.minimum_observations
     enough = n_usable(curves, alerts.trigger_mjd) >= minimum
     rows = np.flatnonzero(enough)
