@@ -8,6 +8,7 @@ Notation: n curves, m observations in all.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -22,6 +23,7 @@ __all__ = [
     "as_alerts",
     "at_detection",
     "at_last_detection",
+    "carried_by_alerts",
     "n_detections",
     "random_detection",
 ]
@@ -88,6 +90,13 @@ def as_alerts(
     keep = (age >= 0) & (age <= np.repeat(days, counts)) & (curves.mjd >= np.repeat(begin, counts))
     flux = np.where(np.repeat(limits, counts) & ~curves.detected, 0, curves.flux)
     return replace(curves, flux=flux.astype(np.float32)).where(keep)
+
+
+def carried_by_alerts(
+    seed: int,
+) -> Callable[[LightCurves, npt.NDArray[np.float64]], LightCurves]:
+    """Return `as_alerts` with the same draws at every call, so that models can be compared."""
+    return lambda curves, trigger: as_alerts(curves, trigger, np.random.default_rng([seed, 6]))
 
 
 def alert_views(

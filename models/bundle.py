@@ -102,6 +102,9 @@ class Manifest(_Strict):
     surveys: list[str] = Field(description="Surveys whose alerts it accepts.")
     feature_spec: str = Field(description="What it reads, a name in `models.feature_sets`.")
     minimum_observations: int = Field(ge=1)
+    ood_threshold: float | None = Field(
+        description="Alerts with a higher out-of-distribution score are not classified."
+    )
     length_buckets: list[int] = Field(description="Padded lengths it was checked with.")
     precision: str = Field(description="How the weights are stored: float32, int8, ...")
     training_data: str = Field(description="The honest name of what it was trained on.")

@@ -34,14 +34,10 @@ from models.bundle import (
     Manifest,
 )
 from models.errors import BundleError
-from models.features import (
-    INPUT_NAMES,
-    LENGTH_BUCKETS,
-    OBJECT_CHANNELS,
-    TOKEN_CHANNELS,
-    model_inputs,
-)
+from models.feature_sets import FeatureSet
+from models.lightcurve import BANDS, DETECTION, FORCED, LightCurves
 from models.runtime import golden_curves
+from models.t2 import T2
 from models.tiny import Tiny
 
 __all__ = [
@@ -53,6 +49,7 @@ __all__ = [
     "replace",
     "to_onnx",
     "write",
+    "write_card",
 ]
 
 MODEL_NAME: Final = "model.onnx"
@@ -153,8 +150,13 @@ def write(content: bytes, manifest: Manifest, card: Card, folder: Path) -> Path:
     card = card.model_copy(update={"model_sha256": hashlib.sha256(complete).hexdigest()})
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / MODEL_NAME, complete)
-    replace(folder / CARD_NAME, card.model_dump_json(indent=2).encode() + b"\n")
+    write_card(card, folder)
     return folder / MODEL_NAME
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Write the card beside its model."""
+    replace(folder / CARD_NAME, card.model_dump_json(indent=2).encode() + b"\n")
 
 
 def library_versions() -> dict[str, str]:

@@ -97,7 +97,7 @@ class Trainer:
         self._device = _device(recipe.training.device)
         self._pool = _Pool(parts, recipe)
         self.steps = math.ceil(self._pool.size / recipe.training.batch)
-        self._validation = views_of(parts.validation.curves, recipe.data.split_seed)
+        self.validation = views_of(parts.validation.curves, recipe.data.split_seed)
         self._class_weight = _class_weight(parts.train.label, recipe, len(parts.train.classes))
         self.model = self._new_model().to(self._device)
         self.average = copy.deepcopy(self.model)
@@ -138,7 +138,7 @@ class Trainer:
         self, model: Tiny | T2
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
         """Return logits [v, K], ``ood_score`` [v] and labels [v] of the validation alerts."""
-        views, trigger, rows = self._validation
+        views, trigger, rows = self.validation
         logits, ood_score = curve_scores(model, self.features, views, trigger)
         return logits, ood_score, self.parts.validation.label[rows]
 

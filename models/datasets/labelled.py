@@ -55,3 +55,7 @@ class LabelledCurves:
             group=self.group[rows],
             object_id=self.object_id[rows],
         )
+
+    def without_redshift(self) -> LabelledCurves:
+        """Return the same objects as if no redshift were known."""
+        return replace(self, curves=replace(self.curves, redshift=None, redshift_err=None))
