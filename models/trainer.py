@@ -190,7 +190,9 @@ class Trainer:
         order = self._pool.draw(rng)
         for start in range(0, len(order), batch * _SORTED_BATCHES):
             rows = order[start : start + batch * _SORTED_BATCHES]
-            views, trigger = alert_views(self._pool.curves.take(rows), rng, self.recipe.augmentation)
+            views, trigger = alert_views(
+                self._pool.curves.take(rows), rng, self.recipe.augmentation
+            )
             lengths = np.minimum(n_usable(views, trigger), LENGTH_BUCKETS[-1])
             by_length = np.argsort(lengths + rng.uniform(0, 8, len(rows)))
             batches = np.split(by_length, range(batch, len(rows), batch))
