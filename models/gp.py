@@ -53,11 +53,13 @@ _SMALLEST_ERROR: Final = 1e-5
 _WAVELENGTH: Final = np.array([band.wavelength_aa for band in BANDS]) / _LENGTH_AA
 
 _ITERATIONS: Final = 30
-_TOLERANCE: Final = 1e-5
+_TOLERANCE: Final = 1e-4
 """Gain in ln likelihood below which a step is not worth its cost."""
 _LONGEST_STEP: Final = 2.0
 _MOST_DAMPED: Final = 1e5
 _SQUARINGS: Final = 8
+_PIVOTS: Final = 4
+"""Of one sweep; `_eliminate` names each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,10 +163,10 @@ def _around_detections(starts, ends, triggers, mjd, detected):  # type: ignore[n
 def _interpolate(  # type: ignore[no-untyped-def]
     splits, mjd, wavelength, flux, flux_err, grid_wavelength, steps, fitted
 ):
-    longest = 0
+    longest = _PIVOTS
     for row in range(len(steps)):
         longest = max(longest, splits[row + 1] - splits[row])
-    memory = np.empty((2, longest * longest))
+    memory = np.empty((2, (longest + _PIVOTS) ** 2))
     grid = np.empty(steps.shape[1])
     mean = np.empty(steps.shape[1])
     for row in range(len(steps)):
@@ -178,7 +180,8 @@ def _interpolate(  # type: ignore[no-untyped-def]
         noise = np.maximum(flux_err[part] / scale, _SMALLEST_ERROR) ** 2
         parameters = np.array(_START)
         weights = np.empty(n)
-        inverse = memory[0, : n * n].reshape((n, n))
+        padded = -(-n // _PIVOTS) * _PIVOTS
+        inverse = memory[0, : padded * padded].reshape((padded, padded))
         slope = memory[1, : n * n].reshape((n, n))
         likelihood = _fit(time, wavelength[part], value, noise, parameters, weights, inverse, slope)
         fitted[row, 0] = np.exp(0.5 * parameters[0]) * scale
@@ -285,9 +288,15 @@ def _likelihood(  # type: ignore[no-untyped-def]
     _covariance(time, wavelength, parameters, inverse, slope)
     for i in range(n):
         inverse[i, i] += noise[i]
+    for i in range(n, len(inverse)):
+        inverse[i, : i + 1] = 0.0
+        inverse[i, i] = 1.0
     determinant = _invert(inverse)
     if not determinant < np.inf:
         return -np.inf
+    for i in range(n):
+        for j in range(i + 1):
+            inverse[i, j] = -inverse[i, j]
     _product(inverse, value, weights)
     first = value - noise * weights
     second = np.empty(n)
@@ -320,9 +329,9 @@ def _exponential(s):  # type: ignore[no-untyped-def]
 
     The Taylor series of exp(-s / 256), squared 8 times; below exp(-40) it is left at that.
     """
-    x = -(s if s < 40.0 else 40.0) * (1.0 / 256.0)
-    e = 1 + x / 5 * (1 + x / 6 * (1 + x / 7))
-    e = 1 + x * (1 + x / 2 * (1 + x / 3 * (1 + x / 4 * e)))
+    x = (s if s < 40.0 else 40.0) * (-1.0 / 256.0)
+    e = 1 + x * (1 / 5) * (1 + x * (1 / 6) * (1 + x * (1 / 7)))
+    e = 1 + x * (1 + x * (1 / 2) * (1 + x * (1 / 3) * (1 + x * (1 / 4) * e)))
     for _ in range(_SQUARINGS):
         e *= e
     return e
@@ -334,48 +343,88 @@ def _covariance(time, wavelength, parameters, covariance, slope):  # type: ignor
     power = np.exp(parameters[0])
     rate = 3.0 * np.exp(-2 * parameters[1])
     for i in range(len(time)):
+        row, slope_row = covariance[i], slope[i]
         for j in range(i + 1):
             dt, dw = time[i] - time[j], wavelength[i] - wavelength[j]
             squared = dt * dt * rate
             s = np.sqrt(squared + 3.0 * dw * dw)
             e = power * _exponential(s)
-            covariance[i, j] = (1.0 + s) * e
-            slope[i, j] = squared * e
+            row[j] = (1.0 + s) * e
+            slope_row[j] = squared * e
 
 
 @vectorised
 def _invert(lower):  # type: ignore[no-untyped-def]
-    """Invert a positive matrix in its lower triangle, in place; return ln of its determinant.
+    """Invert a positive matrix in its lower triangle, negated; return ln of its determinant.
 
-    By sweeps (Goodnight 1979, The American Statistician 33, 149): one pass over the rows per
-    pivot, of which nothing but long sums of vectors is left. Infinite if not positive.
+    Sweeps (Goodnight 1979, The American Statistician 33, 149), four pivots at a time: almost
+    all of it is one sum of long vectors. The size must be a multiple of four. Infinite, and
+    the matrix spoilt, if it is not positive.
     """
     n = len(lower)
     logarithm = 0.0
-    column = np.empty(n)
-    for k in range(n):
-        pivot = lower[k, k]
-        if not pivot > 0.0:
+    columns, pivot = np.empty((_PIVOTS, n)), np.empty((_PIVOTS, _PIVOTS))
+    for k in range(0, n, _PIVOTS):
+        for q in range(_PIVOTS):
+            for i in range(k + q):
+                columns[q, i] = lower[k + q, i]
+            for i in range(k + q, n):
+                columns[q, i] = lower[i, k + q]
+            for r in range(_PIVOTS):
+                pivot[q, r] = lower[k + max(q, r), k + min(q, r)]
+        logarithm += _invert_pivot(pivot)
+        if not logarithm < np.inf:
             return np.inf
-        logarithm += np.log(pivot)
-        for i in range(k):
-            column[i] = lower[k, i]
-        for i in range(k, n):
-            column[i] = lower[i, k]
-        for i in range(n):
-            if i != k:
-                factor = column[i] / pivot
-                for j in range(i + 1):
-                    lower[i, j] -= factor * column[j]
-        for i in range(k):
-            lower[k, i] = column[i] / pivot
-        for i in range(k + 1, n):
-            lower[i, k] = column[i] / pivot
-        lower[k, k] = -1.0 / pivot
-    for i in range(n):
-        for j in range(i + 1):
-            lower[i, j] = -lower[i, j]
+        _eliminate(lower, k, columns, pivot)
     return logarithm
+
+
+@vectorised
+def _invert_pivot(pivot):  # type: ignore[no-untyped-def]
+    """Invert a small positive matrix, negated; return ln of its determinant, or infinity."""
+    logarithm = 0.0
+    for k in range(_PIVOTS):
+        diagonal = pivot[k, k]
+        if not diagonal > 0.0:
+            return np.inf
+        logarithm += np.log(diagonal)
+        pivot[k, k] = 1.0
+        for j in range(_PIVOTS):
+            pivot[k, j] /= diagonal
+        for i in range(_PIVOTS):
+            if i != k:
+                factor = pivot[i, k]
+                pivot[i, k] = 0.0
+                for j in range(_PIVOTS):
+                    pivot[i, j] -= factor * pivot[k, j]
+    for i in range(_PIVOTS):
+        for j in range(_PIVOTS):
+            pivot[i, j] = -pivot[i, j]
+    return logarithm
+
+
+@vectorised
+def _eliminate(lower, k, columns, pivot):  # type: ignore[no-untyped-def]
+    """Sweep the four pivots from row k on out of the others; ``pivot`` is inverted, negated."""
+    c0, c1, c2, c3 = columns[0], columns[1], columns[2], columns[3]
+    factors = np.empty(_PIVOTS)
+    for i in range(len(lower)):
+        if k <= i < k + _PIVOTS:
+            for q in range(i - k + 1):
+                lower[i, k + q] = pivot[i - k, q]
+            continue
+        for q in range(_PIVOTS):
+            p = pivot[q]
+            factors[q] = p[0] * c0[i] + p[1] * c1[i] + p[2] * c2[i] + p[3] * c3[i]
+        f0, f1, f2, f3 = factors[0], factors[1], factors[2], factors[3]
+        row = lower[i]
+        for j in range(i + 1):
+            row[j] += f0 * c0[j] + f1 * c1[j] + f2 * c2[j] + f3 * c3[j]
+        for q in range(_PIVOTS):
+            if i < k:
+                lower[k + q, i] = -factors[q]
+            else:
+                lower[i, k + q] = -factors[q]
 
 
 @vectorised
