@@ -3,7 +3,7 @@
 =========================  =====================================================
 ``observation-tokens/1``   `models.features`: each observation is a token
 ``gp-grid/1:BAND,...``     `models.gp`: a Gaussian process at equal steps in
-                           time, a channel per band; ``gp-grid/1:ztf:g,ztf:r``
+                           time, a channel per band: ``gp-grid/1:ztf:g,ztf:r``
 =========================  =====================================================
 
 Training, export, evaluation and serving go through `FeatureSet` alone: what a
@@ -30,14 +30,20 @@ from models.features import (
     model_inputs,
     n_usable,
 )
-from models.lightcurve import LightCurves
+from models.gp import GRID_STEPS, Grids, grids
+from models.lightcurve import BANDS, LightCurves
 
-__all__ = ["FeatureSet", "Inputs", "ObservationTokens", "feature_set"]
+__all__ = ["FeatureSet", "Inputs", "ObservationTokens", "ProcessGrid", "feature_set"]
 
 _CHUNK_TOKENS: Final = 2048
 """Tokens per call: larger batches fall out of the cache and are slower per curve."""
 _CALL_TOKENS: Final = 256
 """Tokens that cost as much as a call does whatever its size."""
+_PROCESS_GRID: Final = "gp-grid/1"
+_CHUNK_CURVES: Final = 8
+"""Grids per call: larger batches fall out of the cache and are slower per curve."""
+_PREPARED_CURVES: Final = 512
+"""Curves that are interpolated at once, which bounds the memory."""
 
 
 class Inputs(Protocol):
@@ -149,10 +155,77 @@ class ObservationTokens:
         return chunked_inputs(curves, trigger_mjd, rows, _CHUNK_TOKENS, _CALL_TOKENS)
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessGrid:
+    """The features of `models.gp`, with a channel for each of some bands.
+
+    ``bands`` are keys of `BANDS` and may be of any survey: the process runs over wavelength.
+    `ConfigurationError` for none, for one twice and for one that the table lacks.
+    """
+
+    bands: tuple[str, ...]
+    names: tuple[str, ...] = ("steps",)
+    axes: tuple[tuple[str, ...], ...] = (("batch",),)
+    lengths: tuple[int, ...] = (GRID_STEPS,)
+
+    def __post_init__(self) -> None:
+        known = [band.key for band in BANDS]
+        if wrong := sorted(set(self.bands) - set(known)):
+            raise ConfigurationError(
+                f"no band {', '.join(wrong)} for a grid; known: {', '.join(known)}", wrong
+            )
+        if not self.bands or len(set(self.bands)) < len(self.bands):
+            raise ConfigurationError(
+                f"a grid needs one band or more, each once, not {list(self.bands)}", self.bands
+            )
+
+    @property
+    def spec(self) -> str:
+        """Return the name with the bands, in the order of the channels."""
+        return f"{_PROCESS_GRID}:{','.join(self.bands)}"
+
+    def inputs(
+        self,
+        curves: LightCurves,
+        trigger_mjd: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.int64] | None = None,
+    ) -> list[Inputs]:
+        """Return the grids of the rows as one element."""
+        return [self.batch(curves, trigger_mjd, np.arange(len(curves)) if rows is None else rows)]
+
+    def batch(
+        self,
+        curves: LightCurves,
+        trigger_mjd: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.int64],
+    ) -> Grids:
+        """Return the grids of the rows."""
+        index = {band.key: i for i, band in enumerate(BANDS)}
+        return grids(curves, trigger_mjd, rows, [index[key] for key in self.bands])
+
+    def chunks(
+        self,
+        curves: LightCurves,
+        trigger_mjd: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.int64],
+    ) -> Iterator[Inputs]:
+        """Yield the grids of a few rows at a time."""
+        for start in range(0, len(rows), _PREPARED_CURVES):
+            block = self.batch(curves, trigger_mjd, rows[start : start + _PREPARED_CURVES])
+            for i in range(0, len(block.rows), _CHUNK_CURVES):
+                few = slice(i, i + _CHUNK_CURVES)
+                yield Grids(block.rows[few], block.steps[few])
+
+
 def feature_set(spec: str) -> FeatureSet:
     """Return the features of a manifest's ``feature_spec``; `ConfigurationError` if unknown."""
     if spec == FEATURE_SPEC:
         return ObservationTokens()
+    name, _, bands = spec.partition(":")
+    if name == _PROCESS_GRID:
+        return ProcessGrid(tuple(bands.split(",")))
     raise ConfigurationError(
-        f"unknown features {spec!r}: this tinyt2 computes {FEATURE_SPEC!r}", spec
+        f"unknown features {spec!r}: this tinyt2 computes {FEATURE_SPEC!r} and "
+        f"{_PROCESS_GRID + ':BAND,...'!r}",
+        spec,
     )

@@ -53,9 +53,11 @@ __all__ = [
     "OBJECT_CHANNELS",
     "TOKEN_CHANNELS",
     "ModelInputs",
+    "check_rows",
     "chunked_inputs",
     "model_inputs",
     "n_usable",
+    "thinned",
 ]
 
 FEATURE_SPEC: Final = "observation-tokens/2"
@@ -148,7 +150,7 @@ def model_inputs(
     """
     if rows is None:
         rows = np.arange(len(curves))
-    _check(curves, trigger_mjd, rows)
+    check_rows(curves, trigger_mjd, rows)
     lengths = n_usable(curves, trigger_mjd)
     edges = np.asarray(length_buckets)
     bucket = np.minimum(np.searchsorted(edges, lengths[rows]), len(edges) - 1)
@@ -172,7 +174,7 @@ def chunked_inputs(
     spares more padding than ``call_tokens``, the tokens that one more call is worth.
     The values are those of `model_inputs`, with its errors.
     """
-    _check(curves, trigger_mjd, rows)
+    check_rows(curves, trigger_mjd, rows)
     lengths = n_usable(curves, trigger_mjd)
     padded = np.clip(-(-lengths[rows] // _ALIGN) * _ALIGN, _ALIGN, LENGTH_BUCKETS[-1])
     order = np.argsort(-padded, kind="stable")
@@ -234,9 +236,10 @@ def _add_redshift(
     channels[known, 2] = 1.0
 
 
-def _check(
+def check_rows(
     curves: LightCurves, trigger_mjd: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
 ) -> None:
+    """Raise `DataError` for rows that are not there and for a wrong number of triggers."""
     # The kernels check no index: one out of bounds would read, and write, foreign memory.
     n = len(curves)
     if len(trigger_mjd) != n:
@@ -244,6 +247,24 @@ def _check(
     wrong = rows[(rows < 0) | (rows >= n)]
     if len(wrong):
         raise DataError(f"row {wrong[0]} does not exist, there are {n} curves", int(wrong[0]))
+
+
+def thinned(
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    band: npt.NDArray[np.uint8],
+    size: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Thin stretches of observations to at most ``size`` each, as long histories are.
+
+    ``starts`` and ``lengths`` [B] say where in the columns of `LightCurves` they lie. Return
+    the observations kept of all of them and where those of each begin, and the end [B + 1].
+    """
+    splits = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(np.minimum(lengths, size), out=splits[1:])
+    kept = np.empty(splits[-1], np.int64)
+    _thin_all(starts, lengths, band, _SLOT, splits, kept)
+    return splits, kept
 
 
 @compiled
@@ -318,6 +339,12 @@ def _thin(start, length, band, slot_of, kept):  # type: ignore[no-untyped-def]
     for i in range(newest):
         kept[n + i] = start + n_old + i
     return n + newest
+
+
+@compiled
+def _thin_all(starts, lengths, band, slot_of, splits, kept):  # type: ignore[no-untyped-def]
+    for row in range(len(starts)):
+        _thin(starts[row], lengths[row], band, slot_of, kept[splits[row] : splits[row + 1]])
 
 
 @compiled
