@@ -6,6 +6,7 @@ from pathlib import Path
 
 from models.simulate.source import Population
 from models.simulate.transients.corecollapse import hydrogen_poor, hydrogen_rich
+from models.simulate.transients.peculiar import fast_ia, iax
 from models.simulate.transients.photometry import Photometry
 from models.simulate.transients.thermonuclear import normal_ia
 
@@ -21,6 +22,8 @@ def transient_populations(inputs: Path) -> list[Population]:
     photometry = Photometry(inputs / "bandpasses.npz")
     return [
         normal_ia(inputs, photometry),
+        fast_ia(inputs, photometry),
+        iax(inputs, photometry),
         hydrogen_poor(inputs, photometry),
         hydrogen_rich(inputs, photometry),
     ]

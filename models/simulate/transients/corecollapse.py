@@ -100,7 +100,7 @@ def _population(
         groups=groups,
         weights=np.array([subtypes[k].fraction / kinds.count(k) for k in kinds]),
         load=partial(_series, path, templates, groups, photometry),
-        traits=partial(_traits, tuple(subtypes[k] for k in kinds)),
+        traits=partial(_traits, [subtypes[t.subtype] for t in templates]),
         redshifts=Redshifts(star_formation_rate, z_max=0.95),
         last_phase=150.0,
     )
@@ -151,14 +151,14 @@ def _series(
 
 
 def _traits(
-    kinds: tuple[Subtype, ...], rng: np.random.Generator, group: npt.NDArray[np.int64]
+    kinds: list[Subtype], rng: np.random.Generator, series: npt.NDArray[np.int64]
 ) -> Traits:
     """Draw candidates [n, K] from the distributions of each source's subtype."""
     mean, scatter, dust = (
-        np.array([getattr(k, field) for k in kinds])[group][:, None]
+        np.array([getattr(k, field) for k in kinds])[series][:, None]
         for field in ("magnitude", "scatter", "reddening")
     )
-    shape = (len(group), CANDIDATES)
+    shape = (len(series), CANDIDATES)
     # Beyond 2 sigma the luminosity functions are extrapolation.
     magnitude = mean + scatter * np.clip(rng.standard_normal(shape), -2.0, 2.0)
     excess = np.minimum(dust * rng.exponential(size=shape), _LARGEST_REDDENING)

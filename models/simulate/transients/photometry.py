@@ -20,6 +20,7 @@ from models.lightcurve import BANDS
 
 __all__ = [
     "AB_NJY",
+    "LN_STEP",
     "LN_Z_STEP",
     "REST_WAVELENGTH",
     "TABLE_BANDS",
@@ -34,12 +35,13 @@ AB_NJY: Final = 3.631e12
 _LIGHT_AA_S: Final = 2.99792458e18
 _CGS_TO_NJY: Final = 1e32
 
-_LN_STEP: Final = 0.0025
+LN_STEP: Final = 0.0025
+"""Step of the logarithm of the rest-frame wavelengths."""
 _STEPS_PER_Z: Final = 8
-LN_Z_STEP: Final = _LN_STEP * _STEPS_PER_Z
+LN_Z_STEP: Final = LN_STEP * _STEPS_PER_Z
 """Step of ln(1 + z) between the redshifts of a table."""
 
-REST_WAVELENGTH: Final = 1000.0 * np.exp(_LN_STEP * np.arange(966))
+REST_WAVELENGTH: Final = 1000.0 * np.exp(LN_STEP * np.arange(966))
 """[W] Angstrom, 1000 to 11160: the grid that all spectra are brought to."""
 
 TABLE_BANDS: Final = 9

@@ -78,7 +78,7 @@ class SpectralPopulation:
     load: Callable[[], Series]
     """Build the tables; called once, on the first draw."""
     traits: Callable[[np.random.Generator, npt.NDArray[np.int64]], Traits]
-    """Draw candidates [n, K] for given groups [n]."""
+    """Draw candidates [n, K] for given series [n]."""
     redshifts: Redshifts
     last_phase: float
     """Rest-frame days after peak at which observation ends."""
@@ -119,12 +119,12 @@ class SpectralPopulation:
         """Draw sources of the given groups [n] with all their parameters."""
         n = len(group)
         depth = survey_depth(rng, n, survey)
-        candidates = self.traits(rng, group)
+        series = _series_of(rng, group, self.series.group)
+        candidates = self.traits(rng, series)
         # SALT's c and dust both dim V by about 3 per magnitude of B-V.
         seen = candidates.magnitude + _VISUAL_LAW * candidates.colour
         which = self.redshifts.choose(rng, seen, depth)
         traits = candidates.pick(which)
-        series = _series_of(rng, group, self.series.group)
         tilt = rng.normal(0.0, 0.1 * self.diversity, n)
         noise = rng.standard_normal((n, TABLE_BANDS))
 

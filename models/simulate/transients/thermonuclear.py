@@ -59,9 +59,9 @@ def normal_ia(inputs: Path, photometry: Photometry) -> SpectralPopulation:
     )
 
 
-def _traits(rng: np.random.Generator, group: npt.NDArray[np.int64]) -> Traits:
+def _traits(rng: np.random.Generator, series: npt.NDArray[np.int64]) -> Traits:
     """Draw x1, c and the standardised magnitude, [n, K]."""
-    shape = (len(group), CANDIDATES)
+    shape = (len(series), CANDIDATES)
     x1 = np.clip(_two_sided(rng, shape, 0.973, 1.472, 0.222), -3.0, 2.0)
     c = np.clip(_two_sided(rng, shape, -0.054, 0.043, 0.101), -0.3, 0.5)
     scatter = rng.normal(0.0, _COHERENT_SCATTER, shape)
