@@ -6,6 +6,9 @@ from pathlib import Path
 
 from models.simulate.source import Population
 from models.simulate.transients.corecollapse import hydrogen_poor, hydrogen_rich
+from models.simulate.transients.disruption import tidal_disruption
+from models.simulate.transients.kilonova import kilonova
+from models.simulate.transients.magnetar import superluminous
 from models.simulate.transients.peculiar import fast_ia, iax
 from models.simulate.transients.photometry import Photometry
 from models.simulate.transients.thermonuclear import normal_ia
@@ -26,4 +29,7 @@ def transient_populations(inputs: Path) -> list[Population]:
         iax(inputs, photometry),
         hydrogen_poor(inputs, photometry),
         hydrogen_rich(inputs, photometry),
+        superluminous(photometry),
+        tidal_disruption(photometry),
+        kilonova(photometry),
     ]
