@@ -5,15 +5,14 @@ Notation: n sources, K nodes of time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Final
+from collections.abc import Mapping
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from models.simulate.transients.photometry import Photometry
 from models.simulate.transients.thermal import (
-    NODES,
     Curves,
     ThermalPopulation,
     diffused,
@@ -34,8 +33,7 @@ _BETA: Final = 13.4
 """Of the density profile in the diffusion time (Villar et al. 2017)."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Component:
+class _Component(NamedTuple):
     """Ranges of the parameters of one component, uniform in their logarithm."""
 
     mass_sun: _Range
@@ -59,6 +57,7 @@ def kilonova(photometry: Photometry) -> ThermalPopulation:
     return ThermalPopulation(
         name="KN",
         photometry=photometry,
+        parameters=_parameters,
         curves=_curves,
         redshifts=Redshifts(np.ones_like, z_max=0.35),
         duration=_DURATION_DAYS,
@@ -80,10 +79,20 @@ def radioactive_heating(days: _FloatArray) -> _FloatArray:
     return np.asarray(rate * efficiency)
 
 
-def _curves(rng: np.random.Generator, n: int) -> Curves:
-    """Draw both components."""
-    days = NODES * _DURATION_DAYS
-    parts = [_component(rng, n, days, component) for component in (_BLUE, _RED)]
+def _parameters(rng: np.random.Generator, n: int) -> dict[str, _FloatArray]:
+    """Draw both components; the names of their parameters begin with blue and red."""
+    return {
+        f"{name}_{field}": np.exp(rng.uniform(np.log(low), np.log(high), n))
+        for name, component in (("blue", _BLUE), ("red", _RED))
+        for field, (low, high) in component._asdict().items()
+    }
+
+
+def _curves(p: Mapping[str, _FloatArray], days: _FloatArray) -> Curves:
+    """Return luminosity and temperature of both components."""
+    # The heat of the first seconds is lost to expansion: start where the grid starts.
+    heating = radioactive_heating(np.maximum(days, days[1]))
+    parts = [_component(p, name, days, heating) for name in ("blue", "red")]
     return Curves.of(
         np.stack([luminosity for luminosity, _ in parts], axis=1),
         np.stack([temperature for _, temperature in parts], axis=1),
@@ -91,21 +100,10 @@ def _curves(rng: np.random.Generator, n: int) -> Curves:
 
 
 def _component(
-    rng: np.random.Generator, n: int, days: _FloatArray, component: _Component
+    p: Mapping[str, _FloatArray], name: str, days: _FloatArray, heating: _FloatArray
 ) -> tuple[_FloatArray, _FloatArray]:
-    """Draw one component of n sources: luminosity in erg/s and temperature in K, [n, K]."""
-    mass, speed, opacity, floor = (
-        np.exp(rng.uniform(np.log(low), np.log(high), n))
-        for low, high in (
-            component.mass_sun,
-            component.speed_c,
-            component.opacity,
-            component.floor_k,
-        )
-    )
-    mass, speed = mass * _SUN_G, speed * _LIGHT_CM_S
-    scale = np.sqrt(2.0 * opacity * mass / (_BETA * _LIGHT_CM_S * speed)) / _DAY_S
-    # The heat of the first second is lost to expansion: start where the grid starts.
-    heating = radioactive_heating(np.maximum(days, days[1]))
+    """Return luminosity in erg/s and temperature in K of one component, [n, K]."""
+    mass, speed = p[f"{name}_mass_sun"] * _SUN_G, p[f"{name}_speed_c"] * _LIGHT_CM_S
+    scale = np.sqrt(2.0 * p[f"{name}_opacity"] * mass / (_BETA * _LIGHT_CM_S * speed)) / _DAY_S
     luminosity = diffused(mass[:, None] * heating, days, scale)
-    return luminosity, photosphere(luminosity, days, speed, floor)
+    return luminosity, photosphere(luminosity, days, speed, p[f"{name}_floor_k"])

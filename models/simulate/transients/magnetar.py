@@ -5,6 +5,7 @@ Notation: n sources, K nodes of time.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -12,7 +13,6 @@ import numpy.typing as npt
 
 from models.simulate.transients.photometry import Photometry
 from models.simulate.transients.thermal import (
-    NODES,
     Curves,
     ThermalPopulation,
     diffused,
@@ -43,6 +43,7 @@ def superluminous(photometry: Photometry) -> ThermalPopulation:
     return ThermalPopulation(
         name="SLSN-I",
         photometry=photometry,
+        parameters=_parameters,
         curves=_curves,
         redshifts=Redshifts(star_formation_rate, z_max=2.2),
         duration=_DURATION_DAYS,
@@ -63,20 +64,26 @@ def spin_down(days: _FloatArray, period_ms: _FloatArray, field_1e14_g: _FloatArr
     return np.asarray((energy / time_s)[:, None] * slowed**-2.0)
 
 
-def _curves(rng: np.random.Generator, n: int) -> Curves:
-    """Draw magnetars, their ejecta and what leaves them."""
-    days = NODES * _DURATION_DAYS
-    period = np.clip(2.4 * np.exp(rng.normal(0.0, 0.5, n)), 0.8, 8.0)
-    field = np.clip(0.8 * np.exp(rng.normal(0.0, 0.8, n)), 0.1, 5.0)
-    mass = np.clip(4.8 * np.exp(rng.normal(0.0, 0.7, n)), 1.0, 40.0) * _SUN_G
-    speed = np.clip(rng.normal(1.2e9, 0.3e9, n), 0.6e9, 2.0e9)
-    opacity = rng.uniform(0.05, 0.2, n)
-    gamma_opacity = 10.0 ** rng.uniform(-2.0, 0.0, n)
-    floor = np.clip(rng.normal(6500.0, 1000.0, n), 4000.0, 9000.0)
-    scale = np.sqrt(2.0 * opacity * mass / (_BETA * _LIGHT_CM_S * speed)) / _DAY_S
-    trapped = _trapped(days, 3.0 * gamma_opacity * mass / (4.0 * np.pi * speed**2))
-    luminosity = diffused(spin_down(days, period, field), days, scale) * trapped
-    temperature = photosphere(luminosity, days, speed, floor)
+def _parameters(rng: np.random.Generator, n: int) -> dict[str, _FloatArray]:
+    """Draw magnetars and their ejecta, cgs units unless named otherwise."""
+    return {
+        "period_ms": np.clip(2.4 * np.exp(rng.normal(0.0, 0.5, n)), 0.8, 8.0),
+        "field_1e14_g": np.clip(0.8 * np.exp(rng.normal(0.0, 0.8, n)), 0.1, 5.0),
+        "mass": np.clip(4.8 * np.exp(rng.normal(0.0, 0.7, n)), 1.0, 40.0) * _SUN_G,
+        "speed": np.clip(rng.normal(1.2e9, 0.3e9, n), 0.6e9, 2.0e9),
+        "opacity": rng.uniform(0.05, 0.2, n),
+        "gamma_opacity": 10.0 ** rng.uniform(-2.0, 0.0, n),
+        "floor_k": np.clip(rng.normal(6500.0, 1000.0, n), 4000.0, 9000.0),
+    }
+
+
+def _curves(p: Mapping[str, _FloatArray], days: _FloatArray) -> Curves:
+    """Return what leaves the ejecta, and the temperature of their photosphere."""
+    scale = np.sqrt(2.0 * p["opacity"] * p["mass"] / (_BETA * _LIGHT_CM_S * p["speed"])) / _DAY_S
+    leakage = 3.0 * p["gamma_opacity"] * p["mass"] / (4.0 * np.pi * p["speed"] ** 2)
+    heating = spin_down(days, p["period_ms"], p["field_1e14_g"])
+    luminosity = diffused(heating, days, scale) * _trapped(days, leakage)
+    temperature = photosphere(luminosity, days, p["speed"], p["floor_k"])
     return Curves.of(luminosity[:, None], temperature[:, None])
 
 

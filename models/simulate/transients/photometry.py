@@ -88,44 +88,18 @@ class Photometry:
         """Return band averages of redshifted spectra and of a colour law over them.
 
         ``spectra`` are one or two components [P, W] of one series (flux = first + shape *
-        second), per Angstrom; ``law`` [W] magnitudes. The result [Z, B, P, 4] holds the mean
-        flux density (nJy if the spectra are erg/s/cm2/A) of both components, photon-counting
-        and including the factor 1 / (1 + z), and the mean and variance of the law
-        weighted by the flux of the first.
+        second), per Angstrom; ``law`` [W] magnitudes. The result [Z, B, P, 3 or 6] holds for each
+        component the mean flux density (nJy if the spectra are erg/s/cm2/A; photon-counting,
+        factor 1 / (1 + z) included) of the spectrum, of spectrum * law and of spectrum * law^2.
         """
         weights = self._redshifted(n_z)
-        shape = (n_z, TABLE_BANDS, len(spectra[0]))
-        first = np.maximum(spectra[0], 0.0)
-        scale = float(first.max()) or 1.0
-        relative = (first / scale).astype(np.float32)
-        moments = [
-            (weights @ (relative * (law**k).astype(np.float32)).T).astype(np.float64)
-            for k in range(3)
-        ]
-        mean, variance = _mean_and_variance(moments)
-        out = np.zeros((*shape, 4), np.float32)
-        for k, values in enumerate(spectra):
-            series = (values / scale).astype(np.float32)
-            out[..., k] = (weights @ series.T * scale).reshape(shape)
-        out[..., 2] = mean.reshape(shape)
-        out[..., 3] = variance.reshape(shape)
-        return out
-
-
-def _mean_and_variance(moments: list[_FloatArray]) -> tuple[_FloatArray, _FloatArray]:
-    """Return mean and variance of the law from its moments 0, 1, 2, each [Z * B, P].
-
-    Phases without flux get the mean of the others, so that interpolation between a phase
-    with and one without flux reddens correctly.
-    """
-    empty = moments[0] <= 1e-12 * moments[0].max()
-    total = np.where(empty, 1.0, moments[0])
-    mean = np.where(empty, 0.0, moments[1] / total)
-    variance = np.where(empty, 0.0, np.maximum(moments[2] / total - mean**2, 0.0))
-    filled = np.maximum((~empty).sum(axis=1, keepdims=True), 1)
-    for values in (mean, variance):
-        values[:] = np.where(empty, values.sum(axis=1, keepdims=True) / filled, values)
-    return mean, variance
+        scale = float(np.abs(spectra[0]).max()) or 1.0
+        moments = []
+        for component in spectra:
+            for k in range(3):
+                weighted = (component / scale * law**k).astype(np.float32)
+                moments.append(weights @ weighted.T * np.float32(scale))
+        return np.stack(moments, axis=-1).reshape(n_z, TABLE_BANDS, -1, len(moments))
 
 
 def blue_magnitude_scale(spectra: _FloatArray) -> _FloatArray:

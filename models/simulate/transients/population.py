@@ -37,7 +37,7 @@ class Series:
     """R spectral series of one class, ready to be redshifted."""
 
     table: npt.NDArray[np.float32]
-    """[R, Z, B, P, 4] see `Photometry.table`; flux is 1 at B = 0 (Vega) at peak."""
+    """[R, Z, B, P, 3 or 6] see `Photometry.table`; flux is 1 at B = 0 (Vega) at peak."""
     group: npt.NDArray[np.int64]
     """[R] row of the population's groups."""
     first: _FloatArray

@@ -23,6 +23,9 @@ _FloatArray = npt.NDArray[np.float64]
 
 PHASES: Final = np.arange(-50.0, 221.0)
 """[P] rest-frame days of the tables."""
+_WIDEST_LAW: Final = 3.0
+_LARGEST_EXPONENT: Final = 3.0
+"""Bounds of colour law and its effect within a band, which only broken spectra exceed."""
 _SEARCHED_DAYS: Final = np.array([-12.0, -7.0, -3.0, 0.0, 3.0, 7.0, 14.0, 25.0, 45.0])
 
 
@@ -31,7 +34,7 @@ class SpectralSources:
     """n sources, each one series of a table with parameters of its own."""
 
     table: npt.NDArray[np.float32]
-    """[R, Z, B, P, 4] see `Photometry.table`."""
+    """[R, Z, B, P, 3 or 6] see `Photometry.table`."""
     series: npt.NDArray[np.int64]
     """[n] row of the table."""
     z: _FloatArray
@@ -115,7 +118,8 @@ def _spectral_flux(  # type: ignore[no-untyped-def]
     The mean over a band of exp(-colour * law) is expanded in cumulants of the law to second
     order: exp(-colour * mean + colour^2 * variance / 2).
     """
-    n_z, n_phases = table.shape[1], table.shape[3]
+    n_z, n_phases, n_columns = table.shape[1], table.shape[3], table.shape[4]
+    moments = np.empty(3)
     out = np.zeros(len(source))
     for j in range(len(source)):
         s = source[j]
@@ -128,17 +132,17 @@ def _spectral_flux(  # type: ignore[no-untyped-def]
         u, v = z_at[s] - k, at - p
         near = table[series[s], k, b]
         far = table[series[s], k + 1, b]
-        w00, w01, w10, w11 = (1 - u) * (1 - v), (1 - u) * v, u * (1 - v), u * v
-        flux = 0.0
-        for c in range(2):
-            weight = 1.0 if c == 0 else shape[s]
-            flux += weight * (
-                w00 * near[p, c] + w01 * near[p + 1, c] + w10 * far[p, c] + w11 * far[p + 1, c]
-            )
+        moments[:] = 0.0
+        for c in range(n_columns):
+            value = (1 - u) * ((1 - v) * near[p, c] + v * near[p + 1, c])
+            value += u * ((1 - v) * far[p, c] + v * far[p + 1, c])
+            moments[c % 3] += value if c < 3 else shape[s] * value
+        flux = moments[0]
         if flux <= 0.0:
             continue
-        mean = w00 * near[p, 2] + w01 * near[p + 1, 2] + w10 * far[p, 2] + w11 * far[p + 1, 2]
-        spread = w00 * near[p, 3] + w01 * near[p + 1, 3] + w10 * far[p, 3] + w11 * far[p + 1, 3]
-        exponent = -colour[s] * mean + 0.5 * colour[s] ** 2 * spread
-        out[j] = flux * scale[s] * gain[s, b] * np.exp(exponent)
+        mean = moments[1] / flux
+        # Where parts of a SALT spectrum are negative, its moments are not those of a distribution.
+        variance = min(max(moments[2] / flux - mean**2, 0.0), _WIDEST_LAW**2)
+        exponent = -colour[s] * mean + 0.5 * colour[s] ** 2 * variance
+        out[j] = flux * scale[s] * gain[s, b] * np.exp(min(exponent, _LARGEST_EXPONENT))
     return out

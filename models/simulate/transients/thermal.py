@@ -8,7 +8,7 @@ T temperatures.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Final
@@ -44,8 +44,10 @@ __all__ = [
 _FloatArray = npt.NDArray[np.float64]
 _Curve = npt.NDArray[np.float32]
 
-NODES: Final = np.linspace(0.0, 1.0, 200) ** 2
+NODES: Final = np.linspace(0.0, 1.0, 140) ** 2
 """[K] times since first light in units of the class' duration: dense where curves are fast."""
+_FEW_NODES: Final = np.linspace(0.0, 1.0, 28) ** 2
+"""Enough to tell how bright a candidate gets."""
 STEFAN_BOLTZMANN: Final = 5.670374e-5
 LUMINOSITY_UNIT: Final = 1e42
 """erg/s"""
@@ -78,10 +80,6 @@ class Curves:
         return cls(
             (luminosity / LUMINOSITY_UNIT).astype(np.float32), np.log(inside).astype(np.float32)
         )
-
-    def take(self, rows: npt.NDArray[np.int64]) -> Curves:
-        """Return the curves of some rows."""
-        return Curves(self.luminosity[rows], self.ln_temperature[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,8 +136,10 @@ class ThermalPopulation:
 
     name: str
     photometry: Photometry
-    curves: Callable[[np.random.Generator, int], Curves]
-    """Draw the curves of n sources."""
+    parameters: Callable[[np.random.Generator, int], dict[str, _FloatArray]]
+    """Draw the physical parameters of n sources, each [n]."""
+    curves: Callable[[Mapping[str, _FloatArray], _FloatArray], Curves]
+    """Return the curves of sources with given parameters at days [K] since first light."""
     redshifts: Redshifts
     duration: float
     """Rest-frame days from first light to the end of observation."""
@@ -188,25 +188,29 @@ class ThermalPopulation:
     def draw_sources(self, rng: np.random.Generator, n: int, survey: str) -> ThermalSources:
         """Draw sources with all their parameters."""
         depth = survey_depth(rng, n, survey)
-        curves = self.curves(rng, n * _CANDIDATES)
+        candidates = self.parameters(rng, n * _CANDIDATES)
         dust = rng.exponential(self.reddening, n * _CANDIDATES)
-        magnitude = self._absolute(curves, dust, survey)
+        magnitude = self._absolute(candidates, dust, survey)
         if self.faintest:
             magnitude = np.where(magnitude > self.faintest, 0.0, magnitude)
         magnitude = magnitude.reshape(n, _CANDIDATES)
         which = self.redshifts.choose(rng, magnitude, depth)
         rows = np.arange(n) * _CANDIDATES + which
         offset = rng.normal(0.0, _BAND_SCATTER, (n, TABLE_BANDS))
-        chosen, dust = curves.take(rows), dust[rows]
+        chosen = {name: values[rows] for name, values in candidates.items()}
+        curves, dust = self.curves(chosen, NODES * self.duration), dust[rows]
 
         def at(z: _FloatArray) -> ThermalSources:
-            return ThermalSources(self.table, chosen, self.duration, z, dust, offset)
+            return ThermalSources(self.table, curves, self.duration, z, dust, offset)
 
         brightness = magnitude[np.arange(n), which]
         return at(place(rng, self.redshifts, brightness, depth, lambda z: at(z).peak(survey)))
 
-    def _absolute(self, curves: Curves, dust: _FloatArray, survey: str) -> _FloatArray:
+    def _absolute(
+        self, candidates: Mapping[str, _FloatArray], dust: _FloatArray, survey: str
+    ) -> _FloatArray:
         """Return peak absolute magnitudes, dust included, [n]."""
+        curves = self.curves(candidates, _FEW_NODES * self.duration)
         z = np.full(len(dust), _NEAR)
         offset = np.zeros((len(dust), TABLE_BANDS))
         near = ThermalSources(self.table, curves, self.duration, z, dust, offset)
@@ -245,9 +249,13 @@ def thermal_table(
     variance over the band of A / E(B-V) of dust at the source.
     """
     spectra = black_bodies(_TEMPERATURES, REST_WAVELENGTH, cut_aa)
-    table = photometry.table([spectra], reddening(REST_WAVELENGTH), n_z)
-    ln_flux = np.log(np.maximum(table[..., 0], 1e-36))
-    return np.stack([ln_flux, table[..., 2], table[..., 3]], axis=-1)
+    law = reddening(REST_WAVELENGTH)
+    flux, first, second = np.moveaxis(photometry.table([spectra], law, n_z), -1, 0)
+    dark = flux <= 0.0
+    total = np.where(dark, 1.0, flux)
+    mean = np.where(dark, 0.0, first / total)
+    variance = np.where(dark, 0.0, np.maximum(second / total - mean**2, 0.0))
+    return np.stack([np.log(np.where(dark, 1e-36, flux)), mean, variance], axis=-1)
 
 
 def diffused(heating: _FloatArray, days: _FloatArray, scale: _FloatArray) -> _FloatArray:
@@ -257,13 +265,7 @@ def diffused(heating: _FloatArray, days: _FloatArray, scale: _FloatArray) -> _Fl
     (ApJ 253, 785): L(t) = exp(-t^2/s^2) int 2 t'/s^2 H(t') exp(t'^2/s^2) dt', exact for heating
     that is constant between nodes.
     """
-    out = np.zeros_like(heating)
-    past = (days / scale[:, None]) ** 2
-    kept = np.exp(past[:, :-1] - past[:, 1:])
-    source = 0.5 * (heating[:, 1:] + heating[:, :-1]) * (1.0 - kept)
-    for k in range(heating.shape[1] - 1):
-        out[:, k + 1] = out[:, k] * kept[:, k] + source[:, k]
-    return out
+    return np.asarray(_diffused(heating, days, scale))
 
 
 def photosphere(
@@ -274,8 +276,20 @@ def photosphere(
     Once it has cooled to the ``floor`` [n] it recedes at that temperature.
     """
     radius = speed[:, None] * np.maximum(days, 1e-3) * _DAY_S
-    hot = (luminosity / (4.0 * np.pi * STEFAN_BOLTZMANN * radius**2)) ** 0.25
+    hot = np.sqrt(np.sqrt(luminosity / (4.0 * np.pi * STEFAN_BOLTZMANN * radius**2)))
     return np.maximum(hot, floor[:, None])
+
+
+@compiled
+def _diffused(heating, days, scale):  # type: ignore[no-untyped-def]
+    """See `diffused`."""
+    out = np.zeros_like(heating)
+    for i in range(len(heating)):
+        for k in range(len(days) - 1):
+            kept = np.exp((days[k] ** 2 - days[k + 1] ** 2) / scale[i] ** 2)
+            mean = 0.5 * (heating[i, k] + heating[i, k + 1])
+            out[i, k + 1] = out[i, k] * kept + mean * (1.0 - kept)
+    return out
 
 
 @compiled
@@ -302,9 +316,9 @@ def _thermal_flux(  # type: ignore[no-untyped-def]
         s = source[j]
         b = band[j]
         part = days[j] * per_day[s]
-        if part <= 0.0 or part >= 1.0:
+        if part <= 0.0:
             continue
-        at = np.sqrt(part) * (n_nodes - 1)
+        at = np.sqrt(min(part, 1.0)) * (n_nodes - 1)
         t = min(int(at), n_nodes - 2)
         v = at - t
         k = min(int(z_at[s]), n_z - 2)

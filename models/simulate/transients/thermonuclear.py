@@ -95,7 +95,7 @@ def _series(folder: Path, photometry: Photometry) -> Series:
 
 
 def _model(path: Path, photometry: Photometry) -> tuple[npt.NDArray[np.float32], float]:
-    """Return the table [Z, B, P, 4] of one SALT file, and the phase of first light."""
+    """Return the table [Z, B, P, 6] of one SALT file, and the phase of first light."""
     with np.load(path) as arrays:
         missing = {"phase", "wavelength", "M0", "M1", "colorlaw"} - set(arrays)
         if missing:
