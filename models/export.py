@@ -26,7 +26,6 @@ from torch import nn
 
 from models.bundle import (
     CARD_NAME,
-    INPUT_NAMES,
     MANIFEST_KEY,
     MAX_MANIFEST_BYTES,
     OUTPUT_NAMES,
@@ -35,7 +34,13 @@ from models.bundle import (
     Manifest,
 )
 from models.errors import BundleError
-from models.features import LENGTH_BUCKETS, OBJECT_CHANNELS, TOKEN_CHANNELS, model_inputs
+from models.features import (
+    INPUT_NAMES,
+    LENGTH_BUCKETS,
+    OBJECT_CHANNELS,
+    TOKEN_CHANNELS,
+    model_inputs,
+)
 from models.runtime import golden_curves
 from models.tiny import Tiny
 

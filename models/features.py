@@ -22,7 +22,9 @@ Every observation up to the triggering one is a token. Its channels are
 ======================  ======================================================
 
 and those of the object ``log_scale`` (log10 of scale in nJy), ``log_count`` and
-``log_detections`` (ln(1 + number)). ``log_count`` counts all observations up to the
+``log_detections`` (ln(1 + number)), and of its host galaxy ``log_redshift`` (ln z, for z
+of at least 0.001), ``redshift_err`` (error of z / (1 + z)) and ``redshift_known`` (1 where
+there is a redshift; all three 0 where there is none). ``log_count`` counts all observations up to the
 triggering one, ``log_detections`` only those kept when a long history is thinned to
 the last bucket. The scale is the largest \|flux\| with S/N above 3, else the largest
 flux error. Slots are the six LSST bands; a band of another survey takes the slot that
@@ -35,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +48,7 @@ from models.lightcurve import BANDS, LightCurves
 
 __all__ = [
     "FEATURE_SPEC",
+    "INPUT_NAMES",
     "LENGTH_BUCKETS",
     "OBJECT_CHANNELS",
     "TOKEN_CHANNELS",
@@ -55,8 +58,11 @@ __all__ = [
     "n_usable",
 ]
 
-FEATURE_SPEC: Final = "observation-tokens/1"
+FEATURE_SPEC: Final = "observation-tokens/2"
 """Name and version of everything below; a change of any value changes it."""
+
+INPUT_NAMES: Final = ("tokens", "mask", "objects")
+"""Graph inputs: the arrays of `ModelInputs`, in order."""
 
 LENGTH_BUCKETS: Final = (8, 16, 32, 64, 128, 256)
 """Padded lengths. Histories beyond the last are thinned to it."""
@@ -80,7 +86,14 @@ TOKEN_CHANNELS: Final[tuple[str, ...]] = (
 )
 """[C]"""
 
-OBJECT_CHANNELS: Final[tuple[str, ...]] = ("log_scale", "log_count", "log_detections")
+OBJECT_CHANNELS: Final[tuple[str, ...]] = (
+    "log_scale",
+    "log_count",
+    "log_detections",
+    "log_redshift",
+    "redshift_err",
+    "redshift_known",
+)
 """[G]"""
 
 _LOG_WAVELENGTH: Final = np.log(np.array([band.wavelength_aa for band in BANDS]) / 6000.0)
@@ -90,6 +103,7 @@ _SLOT: Final = np.argmin(
 _ALIGN: Final = 8
 _AGE_DAYS: Final = 20.0
 _SCALE_SNR: Final = 3.0
+_LEAST_REDSHIFT: Final = 1e-3
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +118,11 @@ class ModelInputs:
     """[B, L] True for observations."""
     objects: npt.NDArray[np.float32]
     """[B, G]"""
+
+    @property
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """Return the tensors in the order of `INPUT_NAMES`."""
+        return self.tokens, self.mask, self.objects
 
 
 def n_usable(curves: LightCurves, trigger_mjd: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
@@ -197,7 +216,22 @@ def _tensors(
         mask,
         objects,
     )
+    _add_redshift(curves, rows, objects[:, OBJECT_CHANNELS.index("log_redshift") :])
     return ModelInputs(rows, tokens, mask, objects)
+
+
+def _add_redshift(
+    curves: LightCurves, rows: npt.NDArray[np.int64], channels: npt.NDArray[np.float32]
+) -> None:
+    if curves.redshift is None:
+        return
+    z = curves.redshift[rows]
+    known = np.isfinite(z)
+    channels[known, 0] = np.log(np.maximum(z[known], _LEAST_REDSHIFT))
+    if curves.redshift_err is not None:
+        error = np.nan_to_num(curves.redshift_err[rows])
+        channels[known, 1] = error[known] / (1 + z[known])
+    channels[known, 2] = 1.0
 
 
 def _check(

@@ -12,7 +12,8 @@ observed, not corrected for dust.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -64,11 +65,20 @@ BANDS: Final[tuple[Band, ...]] = (
     Band("des", "r", 6417.65),
     Band("des", "i", 7814.58),
     Band("des", "z", 9168.85),
+    Band("sdss", "u", 3556.52),
+    Band("sdss", "g", 4702.50),
+    Band("sdss", "r", 6175.58),
+    Band("sdss", "i", 7489.98),
+    Band("sdss", "z", 8946.71),
+    Band("ps1", "g", 4849.11),
+    Band("ps1", "r", 6201.20),
+    Band("ps1", "i", 7534.96),
+    Band("ps1", "z", 8674.20),
 )
 """The one table of bands; `LightCurves.band` indexes it. Only ever append to it.
 
-LSST and ZTF wavelengths as in the t2 paper (arXiv 2303.08951); DES (DECam)
-pivot wavelengths from the SVO filter profile service.
+LSST and ZTF wavelengths as in the t2 paper (arXiv 2303.08951); those of DES (DECam),
+SDSS and Pan-STARRS1 are pivot wavelengths of the SVO filter profile service.
 """
 
 _INDEX: Final = {band.key: i for i, band in enumerate(BANDS)}
@@ -115,16 +125,21 @@ class LightCurves:
     """[m] nJy, > 0."""
     detected: npt.NDArray[np.bool_]
     """[m] False for forced photometry and upper limits."""
+    redshift: npt.NDArray[np.float32] | None = None
+    """[n] of the host galaxy, NaN where unknown; None: of no curve."""
+    redshift_err: npt.NDArray[np.float32] | None = None
+    """[n] its standard error, NaN where unknown."""
 
     def __post_init__(self) -> None:
         m = int(self.splits[-1]) if len(self.splits) else -1
-        for field in fields(self)[1:]:
-            if len(getattr(self, field.name)) != m:
+        for name in ("mjd", "band", "flux", "flux_err", "detected"):
+            if len(getattr(self, name)) != m:
                 raise DataError(
-                    f"column {field.name} has {len(getattr(self, field.name))} values, "
-                    f"splits end at {m}",
-                    field.name,
+                    f"column {name} has {len(getattr(self, name))} values, splits end at {m}", name
                 )
+        for column in (self.redshift, self.redshift_err):
+            if column is not None and len(column) != len(self):
+                raise DataError(f"{len(column)} redshifts for {len(self)} curves", len(column))
         if self.splits[0] != 0 or (np.diff(self.splits) < 0).any():
             raise DataError("splits must begin at 0 and never decrease", self.splits)
         if m and not 0 <= self.band.min() <= self.band.max() < len(BANDS):
@@ -166,6 +181,21 @@ class LightCurves:
             splits, mjd[kept], band[kept], flux[kept], flux_err[kept], rank[kept] == DETECTION
         )
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[LightCurves]) -> LightCurves:
+        """Return the curves of all parts, in their order."""
+        ends = np.cumsum([0, *(len(part.mjd) for part in parts)])
+        starts = [part.splits[:-1] + end for part, end in zip(parts, ends, strict=False)]
+        return cls(
+            np.append(np.concatenate(starts), ends[-1]),
+            *(
+                np.concatenate([getattr(part, name) for part in parts])
+                for name in ("mjd", "band", "flux", "flux_err", "detected")
+            ),
+            _joined([part.redshift for part in parts], parts),
+            _joined([part.redshift_err for part in parts], parts),
+        )
+
     def take(self, rows: npt.NDArray[np.integer]) -> LightCurves:
         """Return the curves of the given rows, in that order."""
         counts = self.n_observations[rows]
@@ -179,6 +209,8 @@ class LightCurves:
             self.flux[index],
             self.flux_err[index],
             self.detected[index],
+            None if self.redshift is None else self.redshift[rows],
+            None if self.redshift_err is None else self.redshift_err[rows],
         )
 
     def where(self, keep: npt.NDArray[np.bool_]) -> LightCurves:
@@ -192,7 +224,22 @@ class LightCurves:
             self.flux[keep],
             self.flux_err[keep],
             self.detected[keep],
+            self.redshift,
+            self.redshift_err,
         )
+
+
+def _joined(
+    columns: Sequence[npt.NDArray[np.float32] | None], parts: Sequence[LightCurves]
+) -> npt.NDArray[np.float32] | None:
+    if all(column is None for column in columns):
+        return None
+    return np.concatenate(
+        [
+            np.full(len(part), np.nan, np.float32) if column is None else column
+            for column, part in zip(columns, parts, strict=True)
+        ]
+    )
 
 
 @compiled

@@ -184,8 +184,29 @@ def test_own_channels_by_hand() -> None:
         [0.0, np.log(6436.92 / 6000), np.arcsinh(1.0), np.log(0.2), np.arcsinh(5), 1],
     ]
     np.testing.assert_allclose(own, expected, rtol=1e-6)
-    np.testing.assert_allclose(inputs.objects[0], [np.log10(40), np.log(4), np.log(3)], rtol=1e-6)
-    assert OBJECT_CHANNELS == ("log_scale", "log_count", "log_detections")
+    objects = [np.log10(40), np.log(4), np.log(3), 0.0, 0.0, 0.0]
+    np.testing.assert_allclose(inputs.objects[0], objects, rtol=1e-6)
+    assert OBJECT_CHANNELS[:3] == ("log_scale", "log_count", "log_detections")
+
+
+def test_a_redshift_is_optional() -> None:
+    curves, trigger = random_curves([5, 6, 7])
+    known = replace(
+        curves,
+        redshift=np.array([0.5, np.nan, 0.0], np.float32),
+        redshift_err=np.array([0.15, np.nan, np.nan], np.float32),
+    )
+    (inputs,) = model_inputs(known, trigger)
+    expected = [[np.log(0.5), 0.1, 1.0], [0.0, 0.0, 0.0], [np.log(0.001), 0.0, 1.0]]
+    np.testing.assert_allclose(inputs.objects[:, 3:], expected, rtol=1e-6)
+    some = model_inputs(known.take(np.array([2, 0])), trigger[[2, 0]])[0]
+    np.testing.assert_array_equal(some.objects, inputs.objects[[2, 0]])
+
+
+def test_redshifts_are_one_per_curve() -> None:
+    curves, _ = random_curves([5, 6])
+    with pytest.raises(DataError, match="3 redshifts for 2 curves"):
+        replace(curves, redshift=np.zeros(3, np.float32))
 
 
 def test_scale_of_a_faint_curve_is_its_largest_error() -> None:

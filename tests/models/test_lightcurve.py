@@ -58,8 +58,8 @@ def test_splits_must_not_be_empty() -> None:
         ([-1, 2], 0, "splits must begin at 0"),
         ([0, 3, 2], 0, "never decrease"),
         ([0, -1, 2], 0, "never decrease"),
-        ([0, 2], len(BANDS), "must hold rows 0 to 12 of BANDS"),
-        ([0, 2], -1, "must hold rows 0 to 12 of BANDS"),
+        ([0, 2], len(BANDS), "must hold rows 0 to 21 of BANDS"),
+        ([0, 2], -1, "must hold rows 0 to 21 of BANDS"),
     ],
 )
 def test_what_kernels_index_by_is_in_bounds(splits: list[int], band: int, message: str) -> None:

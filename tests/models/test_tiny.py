@@ -10,10 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.bundle import INPUT_NAMES
 from models.errors import BundleError, ConfigurationError
 from models.export import check_parity, to_onnx
-from models.features import TOKEN_CHANNELS, ModelInputs, model_inputs
+from models.features import INPUT_NAMES, TOKEN_CHANNELS, ModelInputs, model_inputs
 from models.lightcurve import band_index
 from models.tiny import Tiny, TinyConfig, curve_logits, input_tensors
 from tests.models.supernovae import random_curves
