@@ -18,6 +18,7 @@ from models.augment import n_detections
 from models.datasets.labelled import LabelledCurves
 from models.errors import ConfigurationError
 from models.lightcurve import LightCurves
+from models.simulate.classes import populations
 from models.simulate.holdout import PARTS, groups_of_part
 from models.simulate.source import Population, Sources
 from models.simulate.survey import Observatory, observe, open_observatory
@@ -42,15 +43,18 @@ def simulate(
     counts: Mapping[str, int] | int,
     survey: str,
     seed: int,
-    populations: Mapping[str, Population],
     inputs: Path,
     *,
+    classes: Mapping[str, Population] | None = None,
     part: str = "train",
     split_seed: int = 0,
     fewest_detections: int = 2,
     progress: Progress | None = None,
 ) -> LabelledCurves:
-    """Simulate detected objects: ``counts`` by class, or one count for all populations.
+    """Simulate detected objects: ``counts`` by class, or one count for all of ``classes``.
+
+    ``classes``: class name -> population, by default all that `populations` makes from
+    the folder of inputs.
 
     Curves hold every exposure of the observed window; those with fewer than
     ``fewest_detections`` (see also `FEWEST_DETECTIONS`) are drawn again. Whole templates
@@ -61,12 +65,13 @@ def simulate(
     `ConfigurationError` for an unknown class, part or survey and for a class that the
     survey almost never detects.
     """
-    wanted = _wanted(counts, populations)
+    known = populations(inputs) if classes is None else classes
+    wanted = _wanted(counts, known)
     observatory = open_observatory(inputs, survey)
     curves: list[LightCurves] = []
     label, group, names = [], [], []
     for k, (name, n) in enumerate(wanted.items()):
-        population = populations[name]
+        population = known[name]
         rows = groups_of_part(population, part, split_seed)
         stream = [seed, zlib.crc32(name.encode()), list(PARTS).index(part)]
         fewest = min(fewest_detections, FEWEST_DETECTIONS.get(name, fewest_detections))
@@ -109,13 +114,13 @@ def _full_name(class_name: str, template: str) -> str:
 
 
 def _wanted(
-    counts: Mapping[str, int] | int, populations: Mapping[str, Population]
+    counts: Mapping[str, int] | int, known: Mapping[str, Population]
 ) -> dict[str, int]:
-    wanted = dict.fromkeys(populations, counts) if isinstance(counts, int) else dict(counts)
-    unknown = [name for name in wanted if name not in populations]
+    wanted = dict.fromkeys(known, counts) if isinstance(counts, int) else dict(counts)
+    unknown = [name for name in wanted if name not in known]
     if unknown:
         raise ConfigurationError(
-            f"no population of {', '.join(unknown)}; known: {', '.join(populations)}", unknown
+            f"no population of {', '.join(unknown)}; known: {', '.join(known)}", unknown
         )
     if not wanted or min(wanted.values()) < 1:
         raise ConfigurationError("ask for at least one class and one curve of each", counts)
