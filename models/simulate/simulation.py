@@ -57,7 +57,8 @@ def simulate(
     the folder of inputs.
 
     Curves hold every exposure of the observed window; those with fewer than
-    ``fewest_detections`` (see also `FEWEST_DETECTIONS`) are drawn again. Whole templates
+    ``fewest_detections`` (see also `FEWEST_DETECTIONS`) that are no mere noise are drawn
+    again. Whole templates
     belong to one ``part`` (train, validation, test), dealt out by ``split_seed``, which
     must be the same for all parts; equal arguments give equal curves. Rows are in order
     of class. Redshifts are those of the host: spectroscopic for a fifth, otherwise with
@@ -113,9 +114,7 @@ def _full_name(class_name: str, template: str) -> str:
     return class_name if template == class_name else f"{class_name}: {template}"
 
 
-def _wanted(
-    counts: Mapping[str, int] | int, known: Mapping[str, Population]
-) -> dict[str, int]:
+def _wanted(counts: Mapping[str, int] | int, known: Mapping[str, Population]) -> dict[str, int]:
     wanted = dict.fromkeys(known, counts) if isinstance(counts, int) else dict(counts)
     unknown = [name for name in wanted if name not in known]
     if unknown:
@@ -149,8 +148,9 @@ def _detected(
             )
         size = _batch(n - found, found, drawn)
         sources = population.draw(rng, size, observatory.survey, rows)
-        seen = observe(sources, population.variable, population.galactic, observatory, rng)
-        chosen = np.flatnonzero(n_detections(seen) >= fewest)[: n - found]
+        seen, genuine = observe(sources, population.variable, population.galactic, observatory, rng)
+        count = n_detections(replace(seen, detected=seen.detected & genuine))
+        chosen = np.flatnonzero(count >= fewest)[: n - found]
         curves.append(_with_redshift(seen.take(chosen), sources, chosen, rng))
         groups.append(sources.group[chosen])
         found, drawn = found + len(chosen), drawn + size

@@ -25,10 +25,20 @@ from models.simulate.dust import COEFFICIENTS, draw_reddening
 from models.simulate.noise import flux_of_magnitude, lsst_error, ztf_error
 from models.simulate.source import REFERENCE_DAYS, Sources
 
-__all__ = ["Observatory", "Programme", "measure", "observe", "open_observatory", "visit"]
+__all__ = [
+    "GENUINE_SNR",
+    "Observatory",
+    "Programme",
+    "measure",
+    "observe",
+    "open_observatory",
+    "visit",
+]
 
 MARGIN_DAYS: Final = 30.0
 """Observed before and after the window of a source: what a ZTF alert looks back."""
+GENUINE_SNR: Final = 3.0
+"""A detection of a true difference below this many sigma is called noise."""
 _REFERENCE_GAP_DAYS: Final = (20.0, 400.0)
 _REFERENCE_SPAN_DAYS: Final = (40.0, 500.0)
 _LATITUDE_SCALE_DEG: Final = 20.0
@@ -68,15 +78,15 @@ PROGRAMMES: Final[dict[str, Programme]] = {
     "ztf": Programme(
         saturation_mag={"g": 12.5, "r": 12.5, "i": 12.0},
         reference_epochs=(10, 24),
-        bad_subtractions=0.015,
-        nights=(0.3, 0.9),
-        repeats=(0.05, 0.9),
+        bad_subtractions=0.006,
+        nights=(0.3, 0.95),
+        repeats=(0.05, 0.7),
         rare_bands={"i": 0.08},
     ),
     "lsst": Programme(
         saturation_mag={"u": 15.0, "g": 16.0, "r": 16.0, "i": 16.0, "z": 15.5, "y": 15.0},
         reference_epochs=(5, 15),
-        bad_subtractions=0.007,
+        bad_subtractions=0.004,
     ),
 }
 """Survey -> its programme.
@@ -148,11 +158,12 @@ def observe(
     galactic: bool,
     observatory: Observatory,
     rng: np.random.Generator,
-) -> LightCurves:
-    """Observe each source at a random position and time, [n] curves.
+) -> tuple[LightCurves, npt.NDArray[np.bool_]]:
+    """Observe each source at a random position and time.
 
     The position and time are those of a random exposure, so that every source is looked
     at within its window at least once; curves may still be without any detection.
+    Returns n curves and which measurements truly differ from the reference, see `measure`.
     """
     n = len(sources)
     visits = visit(sources.start_days, sources.end_days, galactic, observatory, rng)
@@ -209,8 +220,11 @@ def measure(
     reference: npt.NDArray[np.float64],
     observatory: Observatory,
     rng: np.random.Generator,
-) -> LightCurves:
-    """Subtract reference images from total fluxes [m] and add noise, [n] curves.
+) -> tuple[LightCurves, npt.NDArray[np.bool_]]:
+    """Subtract reference images from total fluxes [m] and add noise.
+
+    Returns n curves and, for each of their measurements, whether the true difference is
+    above `GENUINE_SNR`: other detections are noise or bad subtractions.
 
     ``reference`` [n, rows of BANDS] is the flux of the source in the reference image
     before its noise, which is common to all epochs of a band and part of their error.
@@ -230,7 +244,8 @@ def measure(
     independent = np.sqrt(np.maximum(error**2 - reference_error[source, band] ** 2, 0.0))
     flux = (difference + noise * independent - offset[source, band]).astype(np.float32)
     keep = np.maximum(total, reference_flux) < observatory.saturation[band]
-    return _curves(visits, flux, error.astype(np.float32), keep)
+    genuine = np.abs(difference) >= GENUINE_SNR * error
+    return _curves(visits, flux, error.astype(np.float32), keep), genuine[keep]
 
 
 def _curves(
@@ -258,9 +273,10 @@ def _reference(
     observatory: Observatory,
     rng: np.random.Generator,
 ) -> npt.NDArray[np.float64]:
-    """Return the mean flux over earlier epochs of each source and band, [n, rows of BANDS].
+    """Return the flux in reference images of each source and band, [n, rows of BANDS].
 
-    The epochs differ between bands, as exposures do.
+    The trimmed mean over earlier epochs, as stacks reject outliers; the epochs differ
+    between bands, as exposures do.
     """
     n = len(sources)
     rows = np.array([i for i, b in enumerate(BANDS) if b.survey == observatory.survey], np.uint8)
@@ -273,8 +289,20 @@ def _reference(
     days = end[source] - span[source] * rng.random(len(source))
     days = np.maximum(days, sources.start_days[source] - REFERENCE_DAYS)
     flux = sources.flux(source, days, band) * _transmission(reddening[source], band)
-    mean = np.zeros((n, len(BANDS)))
-    mean[:, rows] = (np.bincount(owner, flux, n * len(rows)) / count).reshape(n, len(rows))
+    reference = np.zeros((n, len(BANDS)))
+    reference[:, rows] = _trimmed_mean(flux, count).reshape(n, len(rows))
+    return reference
+
+
+@compiled
+def _trimmed_mean(flux, count):  # type: ignore[no-untyped-def]
+    """Return the means without the lowest and highest fifth of successive runs of ``flux``."""
+    mean = np.empty(len(count), np.float64)
+    end = 0
+    for i in range(len(count)):
+        begin, end = end, end + count[i]
+        trimmed = count[i] // 5
+        mean[i] = np.sort(flux[begin:end])[trimmed : count[i] - trimmed].mean()
     return mean
 
 
@@ -330,7 +358,7 @@ def _public(
 
 @compiled
 def _nights(source, night, band, n_bands):  # type: ignore[no-untyped-def]
-    """Number the nights of all sources, [m], and mark second exposures in a band, [m]."""
+    """Return the number of the night, [m], and whether its band had an exposure before, [m]."""
     number = np.empty(len(source), np.int64)
     repeated = np.empty(len(source), np.bool_)
     latest = np.full(n_bands, -1, np.int64)

@@ -37,8 +37,8 @@ _TAU: Final = (2.597, 0.17, 0.035, 0.141)
 _PARAMETER_SCATTER: Final = (0.15, 0.3)  # dex, of SF and tau about the relations
 _FAINT_AGN_MI: Final = -18.0
 _BRIGHT_AGN_MI: Final = -28.5
-_I_MAG: Final = {"ztf": (15.0, 20.3), "lsst": (17.5, 23.8)}
-_COUNTS_SLOPE: Final = {"ztf": 0.45, "lsst": 0.25}
+_I_MAG: Final = {"ztf": (15.0, 19.8), "lsst": (17.5, 23.8)}
+_COUNTS_SLOPE: Final = {"ztf": 0.30, "lsst": 0.25}
 _HUBBLE_DISTANCE_MPC: Final = 299792.458 / 70.0
 _OMEGA_MATTER: Final = 0.3
 _LARGEST_REDSHIFT: Final = 4.0
@@ -137,9 +137,7 @@ def _spectrum(
     return np.asarray(magnitude_i[:, None] - bluer + lines)
 
 
-def _host(
-    rng: np.random.Generator, redshift: npt.NDArray[np.float64]
-) -> npt.NDArray[np.float64]:
+def _host(rng: np.random.Generator, redshift: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Return magnitudes of host galaxies: M_r ~ N(-21.5, .7), redder with redshift, [n, 6]."""
     n = len(redshift)
     magnitude_r = rng.normal(-21.5, 0.7, n) + distance_modulus(redshift) + 1.5 * redshift

@@ -50,9 +50,7 @@ _LOCUS: Final = np.array(
 )
 
 
-def _interpolation() -> tuple[
-    npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]
-]:
+def _interpolation() -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp], npt.NDArray[np.float64]]:
     """Return lower and upper neighbour and weight of the upper for each row of `BANDS`."""
     wavelength = np.array([band.wavelength_aa for band in BANDS])
     upper = np.clip(np.searchsorted(WAVELENGTHS_AA, wavelength), 1, len(WAVELENGTHS_AA) - 1)
