@@ -24,11 +24,11 @@ Every observation up to the triggering one is a token. Its channels are
 and those of the object ``log_scale`` (log10 of scale in nJy), ``log_count`` and
 ``log_detections`` (ln(1 + number)), and of its host galaxy ``log_redshift`` (ln z, for z
 of at least 0.001), ``redshift_err`` (error of z / (1 + z)) and ``redshift_known`` (1 where
-there is a redshift; all three 0 where there is none). ``log_count`` counts all observations up to the
-triggering one, ``log_detections`` only those kept when a long history is thinned to
-the last bucket. The scale is the largest \|flux\| with S/N above 3, else the largest
-flux error. Slots are the six LSST bands; a band of another survey takes the slot that
-is nearest in log wavelength.
+there is a redshift; all three 0 where there is none). ``log_count`` counts all
+observations up to the triggering one, ``log_detections`` only those kept when a long
+history is thinned to the last bucket. The scale is the largest \|flux\| with S/N above 3,
+else the largest flux error. Slots are the six LSST bands; a band of another survey takes
+the slot that is nearest in log wavelength.
 """
 
 # ruff: noqa: ANN001, ANN202 (numba infers the types of the kernels)

@@ -95,10 +95,10 @@ class Trainer:
         """Wall time spent in epochs."""
         self.features: FeatureSet = features_of(recipe.network)
         self._device = _device(recipe.training.device)
-        self._pool = _Pool(parts, recipe)
-        self.steps = math.ceil(self._pool.size / recipe.training.batch)
+        self.pool = _Pool(parts, recipe)
+        self.steps = math.ceil(self.pool.size / recipe.training.batch)
         self.validation = views_of(parts.validation.curves, recipe.data.split_seed)
-        self._class_weight = _class_weight(parts.train.label, recipe, len(parts.train.classes))
+        self.class_weight = _class_weight(parts.train.label, recipe, len(parts.train.classes))
         self.model = self._new_model().to(self._device)
         self.average = copy.deepcopy(self.model)
         self.best = copy.deepcopy(self.model.state_dict())
@@ -154,7 +154,7 @@ class Trainer:
                 for step, (inputs, label) in enumerate(self._batches(rng))
             ]
             logits, _, label = self.validation_answers(self.average)
-        weight = self._class_weight.cpu() if training.flat else None
+        weight = self.class_weight.cpu() if training.flat else None
         loss = cross_entropy(torch.from_numpy(logits), torch.from_numpy(label), weight).item()
         record = EpochRecord(self.epoch, float(np.mean(losses)), loss, self.learning_rate())
         self.history.append(record)
@@ -187,18 +187,18 @@ class Trainer:
 
     def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Inputs, Tensor]]:
         batch = self.recipe.training.batch
-        order = self._pool.draw(rng)
+        order = self.pool.draw(rng)
         for start in range(0, len(order), batch * _SORTED_BATCHES):
             rows = order[start : start + batch * _SORTED_BATCHES]
             views, trigger = alert_views(
-                self._pool.curves.take(rows), rng, self.recipe.augmentation
+                self.pool.curves.take(rows), rng, self.recipe.augmentation
             )
             lengths = np.minimum(n_usable(views, trigger), LENGTH_BUCKETS[-1])
             by_length = np.argsort(lengths + rng.uniform(0, 8, len(rows)))
             batches = np.split(by_length, range(batch, len(rows), batch))
             for i in rng.permutation(len(batches)):
                 inputs = self.features.batch(views, trigger, batches[i])
-                yield inputs, torch.from_numpy(self._pool.label[rows[inputs.rows]])
+                yield inputs, torch.from_numpy(self.pool.label[rows[inputs.rows]])
 
     def _step(self, step: int, inputs: Inputs, label: Tensor) -> float:
         for group in self.optimiser.param_groups:
@@ -218,7 +218,7 @@ class Trainer:
         return loss.item()
 
     def _loss(self, logits: Tensor, ood: Tensor, label: Tensor) -> Tensor:
-        weight = self._class_weight if self.recipe.training.flat else None
+        weight = self.class_weight if self.recipe.training.flat else None
         if not self.parts.artefacts:
             return cross_entropy(logits, label, weight)
         target = torch.where((label == _ARTEFACT)[:, None], 1 / logits.shape[1], 0.0)

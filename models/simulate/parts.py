@@ -13,7 +13,6 @@ from rich.progress import Progress
 from models.datasets.labelled import LabelledCurves
 from models.lightcurve import LightCurves
 from models.recipe import DataRecipe
-from models.simulate.artefacts import artefacts
 from models.simulate.classes import populations
 from models.simulate.simulation import simulate
 from models.split import Parts
@@ -102,6 +101,8 @@ def _together(surveys: list[LabelledCurves]) -> LabelledCurves:
 
 
 def _artefacts(n: int, recipe: DataRecipe, part: int, inputs: Path) -> LightCurves:
+    from models.simulate.artefacts import artefacts
+
     rng = np.random.default_rng([recipe.split_seed, 7, part])
     return LightCurves.concatenate(
         [artefacts(n // len(SURVEYS), survey, rng, inputs) for survey in SURVEYS]

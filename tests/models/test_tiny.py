@@ -12,10 +12,15 @@ from torch import Tensor
 
 from models.errors import BundleError, ConfigurationError
 from models.export import check_parity, to_onnx
+from models.feature_sets import ObservationTokens
 from models.features import INPUT_NAMES, TOKEN_CHANNELS, ModelInputs, model_inputs
 from models.lightcurve import band_index
-from models.tiny import Tiny, TinyConfig, curve_logits, input_tensors
+from models.networks import batch_tensors, curve_scores
+from models.tiny import Tiny, TinyConfig
 from tests.models.supernovae import random_curves
+
+
+TOKENS = ObservationTokens()
 
 
 def batch(lengths: list[int], padded: int = 32) -> ModelInputs:
@@ -25,7 +30,7 @@ def batch(lengths: list[int], padded: int = 32) -> ModelInputs:
 
 def answer(network: Tiny, inputs: ModelInputs) -> tuple[Tensor, Tensor]:
     with torch.inference_mode():
-        probabilities, ood_score = network(*input_tensors(inputs))
+        probabilities, ood_score = network(*batch_tensors(inputs))
     return probabilities, ood_score
 
 
@@ -65,7 +70,7 @@ def test_a_fully_masked_row_is_finite_and_disturbs_no_other(network: Tiny) -> No
 
 
 def test_onnx_agrees_with_torch(network: Tiny, exported: bytes) -> None:
-    assert check_parity(network, exported) <= 1e-5
+    assert check_parity(network, TOKENS, exported) <= 1e-5
 
 
 def test_onnx_agrees_on_light_curves(network: Tiny, exported: bytes) -> None:
@@ -80,11 +85,11 @@ def test_another_network_does_not_pass_as_the_export(exported: bytes) -> None:
     torch.manual_seed(9)
     other = Tiny(TinyConfig(n_classes=3, width=8, latents=2, heads=2))
     with pytest.raises(BundleError, match="differs from the network by"):
-        check_parity(other, exported)
+        check_parity(other, TOKENS, exported)
 
 
 def test_export_is_deterministic_and_carries_no_paths(network: Tiny, exported: bytes) -> None:
-    assert to_onnx(network) == exported
+    assert to_onnx(network, TOKENS) == exported
     for trace in (b"site-packages", b".py", b"stack_trace", b"pkg.torch"):
         assert trace not in exported
 
@@ -122,12 +127,28 @@ def test_bands_that_training_did_not_have_have_no_say() -> None:
         assert gains[f"{kind}_g"] > 0.0
 
 
-def test_curve_logits_are_in_the_order_of_the_curves(network: Tiny) -> None:
+def test_scores_are_in_the_order_of_the_curves(network: Tiny) -> None:
     curves, trigger = random_curves([40, 3, 100, 7])
-    together = curve_logits(network, curves, trigger, chunk=2)
+    together, scores = curve_scores(network, TOKENS, curves, trigger)
     for row in range(4):
-        alone = curve_logits(network, curves.take(np.array([row])), trigger[[row]])
+        some = curves.take(np.array([row]))
+        alone, score = curve_scores(network, TOKENS, some, trigger[[row]])
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+        np.testing.assert_allclose(score[0], scores[row], atol=1e-5)
+
+
+def test_a_network_that_rejects_has_a_score_of_its_own() -> None:
+    torch.manual_seed(1)
+    model = Tiny(TinyConfig(n_classes=3, width=8, latents=2, heads=2, rejects=True)).eval()
+    inputs = batch([5, 20])
+    logits, score = model.scores(*batch_tensors(inputs))
+    assert logits.shape == (2, 3)
+    with torch.no_grad():
+        model.head.bias[-1] += 5.0
+    changed, raised = model.scores(*batch_tensors(inputs))
+    assert torch.equal(changed, logits)
+    torch.testing.assert_close(raised, score + 5.0)
+    assert check_parity(model, TOKENS, to_onnx(model, TOKENS)) <= 1e-5
 
 
 def test_heads_must_divide_the_width() -> None:
