@@ -121,7 +121,7 @@ def _export(trainer: Trainer, out: Path) -> tuple[Path, Card]:
     model.temperature.fill_(fit_temperature(logits, label))
     threshold = rejection_threshold(ood_score, _KEPT) if trainer.parts.artefacts else None
     content = to_onnx(model, trainer.features)
-    parity = check_parity(model, trainer.features, content)
+    parity = check_parity(model, content, trainer.features)
     golden = golden_inputs(content, trainer.features)
     manifest = make_manifest(trainer, golden, threshold)
     card = make_card(model, trainer, manifest, parity)

@@ -70,7 +70,7 @@ def test_a_fully_masked_row_is_finite_and_disturbs_no_other(network: Tiny) -> No
 
 
 def test_onnx_agrees_with_torch(network: Tiny, exported: bytes) -> None:
-    assert check_parity(network, TOKENS, exported) <= 1e-5
+    assert check_parity(network, exported) <= 1e-5
 
 
 def test_onnx_agrees_on_light_curves(network: Tiny, exported: bytes) -> None:
@@ -85,11 +85,11 @@ def test_another_network_does_not_pass_as_the_export(exported: bytes) -> None:
     torch.manual_seed(9)
     other = Tiny(TinyConfig(n_classes=3, width=8, latents=2, heads=2))
     with pytest.raises(BundleError, match="differs from the network by"):
-        check_parity(other, TOKENS, exported)
+        check_parity(other, exported)
 
 
 def test_export_is_deterministic_and_carries_no_paths(network: Tiny, exported: bytes) -> None:
-    assert to_onnx(network, TOKENS) == exported
+    assert to_onnx(network) == exported
     for trace in (b"site-packages", b".py", b"stack_trace", b"pkg.torch"):
         assert trace not in exported
 
@@ -148,7 +148,7 @@ def test_a_network_that_rejects_has_a_score_of_its_own() -> None:
     changed, raised = model.scores(*batch_tensors(inputs))
     assert torch.equal(changed, logits)
     torch.testing.assert_close(raised, score + 5.0)
-    assert check_parity(model, TOKENS, to_onnx(model, TOKENS)) <= 1e-5
+    assert check_parity(model, to_onnx(model)) <= 1e-5
 
 
 def test_heads_must_divide_the_width() -> None:
