@@ -187,13 +187,14 @@ class LightCurves:
         ends = np.cumsum([0, *(len(part.mjd) for part in parts)])
         starts = [part.splits[:-1] + end for part, end in zip(parts, ends, strict=False)]
         return cls(
-            np.append(np.concatenate(starts), ends[-1]),
-            *(
-                np.concatenate([getattr(part, name) for part in parts])
-                for name in ("mjd", "band", "flux", "flux_err", "detected")
-            ),
-            _joined([part.redshift for part in parts], parts),
-            _joined([part.redshift_err for part in parts], parts),
+            splits=np.append(np.concatenate(starts), ends[-1]),
+            mjd=np.concatenate([part.mjd for part in parts]),
+            band=np.concatenate([part.band for part in parts]),
+            flux=np.concatenate([part.flux for part in parts]),
+            flux_err=np.concatenate([part.flux_err for part in parts]),
+            detected=np.concatenate([part.detected for part in parts]),
+            redshift=_joined([part.redshift for part in parts], parts),
+            redshift_err=_joined([part.redshift_err for part in parts], parts),
         )
 
     def take(self, rows: npt.NDArray[np.integer]) -> LightCurves:

@@ -23,7 +23,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
 class ModelRecipe(_Section):
@@ -39,23 +39,23 @@ class ModelRecipe(_Section):
 class DataRecipe(_Section):
     """What is trained on, and how it is divided."""
 
-    dataset: str = Field("spcc", description="A loader of models.datasets, or 'simulation'.")
-    split: Literal["object", "template"] = Field(
-        "object", description="Hold out objects, or all objects of some templates."
-    )
+    dataset: str = "spcc"
+    """A loader of models.datasets, or 'simulation'."""
+    split: Literal["object", "template"] = "object"
+    """Hold out objects, or all objects of some templates."""
     split_seed: int = 0
-    validation: Fraction = Field(0.1, description="Part of each class that choices are made on.")
-    test: Fraction = Field(0.25, description="Part of each class that nothing is chosen on.")
-    redshift: bool = Field(False, description="Use redshifts of host galaxies where known.")
-    per_class: Annotated[int, Field(ge=1)] = Field(
-        4000, description="Simulated objects of a class and survey to train on."
-    )
-    held_out_per_class: Annotated[int, Field(ge=1)] = Field(
-        500, description="Simulated objects of a class and survey to validate, and to test, on."
-    )
-    artefacts: Fraction = Field(
-        0.0, description="Simulated artefacts and flat curves, per object trained on."
-    )
+    validation: Fraction = 0.1
+    """Part of each class that choices are made on."""
+    test: Fraction = 0.25
+    """Part of each class that nothing is chosen on."""
+    redshift: bool = False
+    """Use redshifts of host galaxies where known."""
+    per_class: Annotated[int, Field(ge=1)] = 4000
+    """Simulated objects of a class and survey to train on."""
+    held_out_per_class: Annotated[int, Field(ge=1)] = 500
+    """Simulated objects of a class and survey to validate, and to test, on."""
+    artefacts: Fraction = 0.0
+    """Simulated artefacts and flat curves, per object trained on."""
 
 
 class NetworkRecipe(_Section):
@@ -66,47 +66,52 @@ class NetworkRecipe(_Section):
     latents: Annotated[int, Field(ge=1)] = 6
     heads: Annotated[int, Field(ge=1)] = 4
     latent_blocks: Annotated[int, Field(ge=0)] = 1
-    bands: list[str] = Field(
-        [], description="t2 only: bands, as lsst:g, that the Gaussian process is evaluated in."
-    )
+    bands: list[str] = []
+    """t2 only: bands, as lsst:g, that the Gaussian process is evaluated in."""
 
 
 class TrainingRecipe(_Section):
     """The optimisation."""
 
-    seed: int = Field(0, description="Of weights, batches and augmentation.")
+    seed: int = 0
+    """Of weights, batches and augmentation."""
     epochs: Annotated[int, Field(ge=1)] = 60
-    batch: Annotated[int, Field(ge=1)] = Field(128, description="Curves per step.")
-    lr: Annotated[float, Field(gt=0)] = Field(4e-3, description="Peak of the one-cycle rate.")
-    warm_up: Fraction = Field(0.2, description="Part of the steps until the peak.")
+    batch: Annotated[int, Field(ge=1)] = 128
+    """Curves per step."""
+    lr: Annotated[float, Field(gt=0)] = 4e-3
+    """Peak of the one-cycle rate."""
+    warm_up: Fraction = 0.2
+    """Part of the steps until the peak."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
-    averaging: Fraction = Field(
-        0.998, description="Decay per step of the moving average of weights, which is the model."
-    )
-    patience: Annotated[int, Field(ge=1)] = Field(
-        20, description="Epochs without a better validation log-loss after which training stops."
-    )
-    balance: Fraction = Field(
-        0.0, description="How classes are drawn: 0 as often as they are, 1 all alike."
-    )
-    flat: bool = Field(False, description="Weigh every class alike in the loss and in validation.")
-    threads: Annotated[int, Field(ge=1)] = Field(
-        1, description="Of torch. More change the order of sums, and with it the last bits."
-    )
+    averaging: Fraction = 0.998
+    """Decay per step of the moving average of weights, which is the model."""
+    patience: Annotated[int, Field(ge=1)] = 20
+    """Epochs without a better validation log-loss after which training stops."""
+    balance: Fraction = 0.0
+    """How classes are drawn: 0 as often as they are, 1 all alike."""
+    flat: bool = False
+    """Weigh every class alike in the loss and in validation."""
+    threads: Annotated[int, Field(ge=1)] = 1
+    """Of torch. More change the order of sums, and with it the last bits."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
 class AugmentationRecipe(_Section):
     """How often, as a probability per curve, and how far curves are changed."""
 
-    early: Fraction = Field(0.5, description="Cut at a random detection instead of the last.")
-    dim: Fraction = Field(0.0, description="Dim by up to dim_mag, with the noise due to it.")
+    early: Fraction = 0.5
+    """Cut at a random detection instead of the last."""
+    dim: Fraction = 0.0
+    """Dim by up to dim_mag, with the noise due to it."""
     dim_mag: float = 1.0
-    drop: Fraction = Field(0.25, description="Drop up to drop_fraction of the observations.")
+    drop: Fraction = 0.25
+    """Drop up to drop_fraction of the observations."""
     drop_fraction: Fraction = 0.5
-    short: Fraction = Field(0.2, description="Keep only the last short_days days.")
+    short: Fraction = 0.2
+    """Keep only the last short_days days."""
     short_days: float = 30.0
-    detections_only: Fraction = Field(0.1, description="Keep only detections.")
+    detections_only: Fraction = 0.1
+    """Keep only detections."""
 
 
 class Recipe(_Section):

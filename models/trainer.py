@@ -190,9 +190,7 @@ class Trainer:
         order = self.pool.draw(rng)
         for start in range(0, len(order), batch * _SORTED_BATCHES):
             rows = order[start : start + batch * _SORTED_BATCHES]
-            views, trigger = alert_views(
-                self.pool.curves.take(rows), rng, self.recipe.augmentation
-            )
+            views, trigger = alert_views(self.pool.curves.take(rows), rng, self.recipe.augmentation)
             lengths = np.minimum(n_usable(views, trigger), LENGTH_BUCKETS[-1])
             by_length = np.argsort(lengths + rng.uniform(0, 8, len(rows)))
             batches = np.split(by_length, range(batch, len(rows), batch))
@@ -282,7 +280,7 @@ class _Pool:
 def _drawn(label: npt.NDArray[np.int64], balance: float) -> npt.NDArray[np.float64]:
     """Return weights [n], 1 on average, that draw classes by (their count)^(1 - balance)."""
     weight = np.bincount(label)[label].astype(np.float64) ** -balance
-    return weight / weight.mean()
+    return np.asarray(weight / weight.mean())
 
 
 def _class_weight(label: npt.NDArray[np.int64], recipe: Recipe, n_classes: int) -> Tensor:

@@ -60,7 +60,9 @@ def simulated_parts(recipe: DataRecipe, inputs: Path, console: Console | None = 
                 progress.update(task, completed=done)
             made[part] = _together(surveys)
             if recipe.artefacts > 0:
-                spoilt[part] = _artefacts(round(recipe.artefacts * len(made[part])), recipe, i, inputs)
+                spoilt[part] = _artefacts(
+                    round(recipe.artefacts * len(made[part])), recipe, i, inputs
+                )
     if not recipe.redshift:
         made = {part: data.without_redshift() for part, data in made.items()}
     trained = {made["train"].groups[g] for g in np.unique(made["train"].group)}

@@ -76,9 +76,9 @@ def test_the_order_of_the_steps_matters(network: T2) -> None:
 
 def test_dropout_is_off_in_evaluation_only(network: T2) -> None:
     with torch.inference_mode():
-        torch.testing.assert_close(network.logits(steps()), network.logits(steps()))
+        torch.testing.assert_close(network.scores(steps())[0], network.scores(steps())[0])
         trained = network.train()
-        assert not torch.equal(trained.logits(steps()), trained.logits(steps()))
+        assert not torch.equal(trained.scores(steps())[0], trained.scores(steps())[0])
     network.eval()
 
 
@@ -91,7 +91,7 @@ def test_the_scaler_is_the_robust_one_of_scikit_learn(network: T2) -> None:
     expected = torch.from_numpy(scaler.transform(fluxes[1].flatten(0, 1).numpy()))
     with torch.inference_mode():
         torch.testing.assert_close(
-            scaled.logits(fluxes[1]), network.logits(expected.float().reshape(7, 100, 2))
+            scaled.scores(fluxes[1])[0], network.scores(expected.float().reshape(7, 100, 2))[0]
         )
 
 
@@ -103,7 +103,7 @@ def test_a_channel_that_never_varies_is_not_read(network: T2) -> None:
     with torch.inference_mode():
         other = constant.clone()
         other[..., 1] = -8.0
-        torch.testing.assert_close(scaled.logits(constant), scaled.logits(other))
+        torch.testing.assert_close(scaled.scores(constant)[0], scaled.scores(other)[0])
 
 
 @pytest.mark.parametrize("factor", [0.0, 1e-30, 1e10, 1e30])
@@ -118,7 +118,7 @@ def test_the_temperature_does_not_touch_the_logits(network: T2) -> None:
     warm.temperature.fill_(2.0)
     with torch.inference_mode():
         probabilities, ood_score = warm(steps())
-        logits = network.logits(steps())
+        logits = network.scores(steps())[0]
         torch.testing.assert_close(probabilities, torch.softmax(logits / 2, -1))
         torch.testing.assert_close(ood_score, -torch.logsumexp(logits, -1))
 

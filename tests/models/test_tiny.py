@@ -19,7 +19,6 @@ from models.networks import batch_tensors, curve_scores
 from models.tiny import Tiny, TinyConfig
 from tests.models.supernovae import random_curves
 
-
 TOKENS = ObservationTokens()
 
 

@@ -15,9 +15,9 @@ from rich.console import Console
 
 from models.calibrate import softmax
 from models.errors import ConfigurationError, DataError
-from models.runtime import load_classifier
 from models.networks import curve_scores
 from models.recipe import DataRecipe, ModelRecipe, NetworkRecipe, Recipe, TrainingRecipe
+from models.runtime import load_classifier
 from models.train import load_parts, run
 from models.trainer import Trainer
 from tests.models.supernovae import random_curves, write_spcc
@@ -31,9 +31,7 @@ RECIPE = Recipe(
 
 
 def changed(section: str, **values: object) -> Recipe:
-    return RECIPE.model_copy(
-        update={section: getattr(RECIPE, section).model_copy(update=values)}
-    )
+    return RECIPE.model_copy(update={section: getattr(RECIPE, section).model_copy(update=values)})
 
 
 def quiet() -> Console:
@@ -138,9 +136,7 @@ def test_classes_can_be_drawn_and_weighed_alike(data: Path) -> None:
     assert np.mean(natural.pool.label[natural.pool.draw(np.random.default_rng(0))] == 0) < 0.25
     flat = trainer(data, changed("training", flat=True))
     counts = np.bincount(flat.pool.label)
-    np.testing.assert_allclose(
-        flat.class_weight.numpy() * counts, counts.sum() / 3, rtol=1e-6
-    )
+    np.testing.assert_allclose(flat.class_weight.numpy() * counts, counts.sum() / 3, rtol=1e-6)
 
 
 def test_what_is_an_artefact_is_learnt(data: Path) -> None:

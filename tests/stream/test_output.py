@@ -125,11 +125,9 @@ def test_a_time_that_is_no_date_does_not_cost_the_batch(outcomes: Outcomes) -> N
 
 
 def test_probability_that_the_classes_leave_over_is_residual(outcomes: Outcomes) -> None:
-    half = dataclasses.replace(
-        outcomes.predictions, probabilities=outcomes.probabilities / np.float32(2)
-    )
+    half = dataclasses.replace(outcomes, probabilities=outcomes.probabilities / np.float32(2))
     for value, row in zip(
-        encode_elasticc(dataclasses.replace(outcomes, predictions=half)),
+        encode_elasticc(half),
         outcomes.reason.to_pylist(),
         strict=True,
     ):
