@@ -45,10 +45,10 @@ class Parts:
 
 def divide(data: LabelledCurves, how: DataRecipe) -> Parts:
     """Divide a data set, each class on its own so that every part has every class."""
-    rng = np.random.default_rng([how.split_seed, 1])
     rows: dict[str, list[Rows]] = {}
     held_out: list[int] = []
     for k in range(len(data.classes)):
+        rng = np.random.default_rng([how.split_seed, 1, k])
         for name, some in _divide_class(np.flatnonzero(data.label == k), data, how, rng).items():
             rows.setdefault(name, []).append(some)
             if name in ("templates", "validation"):
