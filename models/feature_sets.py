@@ -26,6 +26,7 @@ from models.features import (
     FEATURE_SPEC,
     INPUT_NAMES,
     LENGTH_BUCKETS,
+    check_rows,
     chunked_inputs,
     model_inputs,
     n_usable,
@@ -141,6 +142,7 @@ class ObservationTokens:
         rows: npt.NDArray[np.int64],
     ) -> Inputs:
         """Return the inputs of the rows, padded to the longest of them."""
+        check_rows(curves, trigger_mjd, rows)
         longest = int(n_usable(curves, trigger_mjd)[rows].max(initial=1))
         length = min(longest, LENGTH_BUCKETS[-1])
         return model_inputs(curves, trigger_mjd, rows, (length,))[0]
@@ -172,7 +174,7 @@ class ProcessGrid:
         known = [band.key for band in BANDS]
         if wrong := sorted(set(self.bands) - set(known)):
             raise ConfigurationError(
-                f"no band {', '.join(wrong)} for a grid; known: {', '.join(known)}", wrong
+                f"no band {', '.join(wrong)!r} for a grid; known: {', '.join(known)}", wrong
             )
         if not self.bands or len(set(self.bands)) < len(self.bands):
             raise ConfigurationError(
