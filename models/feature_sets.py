@@ -26,6 +26,8 @@ from models.features import (
     FEATURE_SPEC,
     INPUT_NAMES,
     LENGTH_BUCKETS,
+    OBJECT_CHANNELS,
+    TOKEN_CHANNELS,
     check_rows,
     chunked_inputs,
     model_inputs,
@@ -80,8 +82,8 @@ class FeatureSet(Protocol):
         ...
 
     @property
-    def axes(self) -> tuple[tuple[str, ...], ...]:
-        """Names of the leading axes of each input that may have any size."""
+    def shapes(self) -> tuple[tuple[str | int, ...], ...]:
+        """Shape of each input: sizes, and names where there may be any size."""
         ...
 
     @property
@@ -123,7 +125,11 @@ class ObservationTokens:
 
     spec: str = FEATURE_SPEC
     names: tuple[str, ...] = INPUT_NAMES
-    axes: tuple[tuple[str, ...], ...] = (("batch", "length"), ("batch", "length"), ("batch",))
+    shapes: tuple[tuple[str | int, ...], ...] = (
+        ("batch", "length", len(TOKEN_CHANNELS)),
+        ("batch", "length"),
+        ("batch", len(OBJECT_CHANNELS)),
+    )
     lengths: tuple[int, ...] = LENGTH_BUCKETS
 
     def inputs(
@@ -167,7 +173,6 @@ class ProcessGrid:
 
     bands: tuple[str, ...]
     names: tuple[str, ...] = ("steps",)
-    axes: tuple[tuple[str, ...], ...] = (("batch",),)
     lengths: tuple[int, ...] = (GRID_STEPS,)
 
     def __post_init__(self) -> None:
@@ -185,6 +190,11 @@ class ProcessGrid:
     def spec(self) -> str:
         """Return the name with the bands, in the order of the channels."""
         return f"{_PROCESS_GRID}:{','.join(self.bands)}"
+
+    @property
+    def shapes(self) -> tuple[tuple[str | int, ...], ...]:
+        """Return the shape of the one input, [B, L, C]."""
+        return (("batch", GRID_STEPS, len(self.bands)),)
 
     def inputs(
         self,

@@ -37,12 +37,15 @@ def test_a_spec_names_its_features(features: FeatureSet) -> None:
 def test_arrays_are_as_the_graph_expects_them(features: FeatureSet) -> None:
     curves, trigger = random_curves([3, 40, 9])
     inputs = features.batch(curves, trigger, np.arange(3))
-    assert len(inputs.arrays) == len(features.names) == len(features.axes)
+    assert len(inputs.arrays) == len(features.names) == len(features.shapes)
     sizes: dict[str, set[int]] = {}
-    for array, axes in zip(inputs.arrays, features.axes, strict=True):
+    for array, shape in zip(inputs.arrays, features.shapes, strict=True):
         assert array.flags.c_contiguous
-        for axis, size in zip(axes, array.shape, strict=False):
-            sizes.setdefault(axis, set()).add(size)
+        for size, have in zip(shape, array.shape, strict=True):
+            if isinstance(size, str):
+                sizes.setdefault(size, set()).add(have)
+            else:
+                assert have == size
     assert sizes["batch"] == {3}
     assert all(len(found) == 1 for found in sizes.values())
 
