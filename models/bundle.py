@@ -223,18 +223,7 @@ def _check_fit(
     path: Path, manifest: Manifest, features: FeatureSet, session: ort.InferenceSession
 ) -> None:
     """Raise `BundleError` when the graph or this tinyt2 is not what a manifest was made for."""
-    names = tuple(node.name for node in session.get_inputs())
-    outputs = tuple(node.name for node in session.get_outputs())
-    if names != features.names or outputs != OUTPUT_NAMES:
-        raise BundleError(
-            f"{path} maps {names} to {outputs}, expected {features.names} to {OUTPUT_NAMES}", names
-        )
-    answers = session.get_outputs()[0].shape[-1]
-    if answers != len(manifest.classes):
-        raise BundleError(
-            f"{path} answers for {answers} classes, its manifest names {len(manifest.classes)}",
-            answers,
-        )
+    _check_graph(path, manifest, features, session)
     if manifest.bands != [band.key for band in BANDS][: len(manifest.bands)]:
         raise BundleError(f"{path} was made with another band table", manifest.bands)
     if manifest.length_buckets != list(features.lengths):
@@ -242,4 +231,30 @@ def _check_fit(
             f"{path} was checked with the length buckets {manifest.length_buckets}, "
             f"features are padded to {list(features.lengths)}",
             manifest.length_buckets,
+        )
+
+
+def _check_graph(
+    path: Path, manifest: Manifest, features: FeatureSet, session: ort.InferenceSession
+) -> None:
+    """Raise `BundleError` when a graph has other inputs or outputs than its manifest says."""
+    names = tuple(node.name for node in session.get_inputs())
+    outputs = tuple(node.name for node in session.get_outputs())
+    if names != features.names or outputs != OUTPUT_NAMES:
+        raise BundleError(
+            f"{path} maps {names} to {outputs}, expected {features.names} to {OUTPUT_NAMES}", names
+        )
+    for node, shape in zip(session.get_inputs(), features.shapes, strict=True):
+        sizes = [size if isinstance(size, int) else None for size in node.shape]
+        if sizes != [size if isinstance(size, int) else None for size in shape]:
+            raise BundleError(
+                f"{path} reads {node.name} of shape {node.shape}, the features "
+                f"{features.spec!r} have {list(shape)}",
+                node.shape,
+            )
+    answers = session.get_outputs()[0].shape[-1]
+    if answers != len(manifest.classes):
+        raise BundleError(
+            f"{path} answers for {answers} classes, its manifest names {len(manifest.classes)}",
+            answers,
         )

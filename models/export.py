@@ -60,12 +60,13 @@ _LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "onnxscript", "scikit-learn
 def to_onnx(model: nn.Module, features: FeatureSet = _TOKENS) -> bytes:
     """Export a network that reads ``features`` to ONNX; deterministic bytes.
 
-    The axes that the features name may have any size.
+    The axes that the features give a name instead of a size may have any.
     """
-    sizes = {name: torch.export.Dim(name) for axes in features.axes for name in axes}
+    named = {size for shape in features.shapes for size in shape if isinstance(size, str)}
+    sizes = {name: torch.export.Dim(name) for name in named}
     dynamic = {
-        name: {i: sizes[axis] for i, axis in enumerate(axes)}
-        for name, axes in zip(features.names, features.axes, strict=True)
+        name: {i: sizes[size] for i, size in enumerate(shape) if isinstance(size, str)}
+        for name, shape in zip(features.names, features.shapes, strict=True)
     }
     example = _random_inputs(features, np.random.default_rng(0), 3, 16)
     arrays = dict(zip(features.names, example.arrays, strict=True))

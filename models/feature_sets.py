@@ -26,6 +26,9 @@ from models.features import (
     FEATURE_SPEC,
     INPUT_NAMES,
     LENGTH_BUCKETS,
+    OBJECT_CHANNELS,
+    TOKEN_CHANNELS,
+    check_rows,
     chunked_inputs,
     model_inputs,
     n_usable,
@@ -79,8 +82,8 @@ class FeatureSet(Protocol):
         ...
 
     @property
-    def axes(self) -> tuple[tuple[str, ...], ...]:
-        """Names of the leading axes of each input that may have any size."""
+    def shapes(self) -> tuple[tuple[str | int, ...], ...]:
+        """Shape of each input: sizes, and names where there may be any size."""
         ...
 
     @property
@@ -122,7 +125,11 @@ class ObservationTokens:
 
     spec: str = FEATURE_SPEC
     names: tuple[str, ...] = INPUT_NAMES
-    axes: tuple[tuple[str, ...], ...] = (("batch", "length"), ("batch", "length"), ("batch",))
+    shapes: tuple[tuple[str | int, ...], ...] = (
+        ("batch", "length", len(TOKEN_CHANNELS)),
+        ("batch", "length"),
+        ("batch", len(OBJECT_CHANNELS)),
+    )
     lengths: tuple[int, ...] = LENGTH_BUCKETS
 
     def inputs(
@@ -141,6 +148,7 @@ class ObservationTokens:
         rows: npt.NDArray[np.int64],
     ) -> Inputs:
         """Return the inputs of the rows, padded to the longest of them."""
+        check_rows(curves, trigger_mjd, rows)
         longest = int(n_usable(curves, trigger_mjd)[rows].max(initial=1))
         length = min(longest, LENGTH_BUCKETS[-1])
         return model_inputs(curves, trigger_mjd, rows, (length,))[0]
@@ -165,14 +173,13 @@ class ProcessGrid:
 
     bands: tuple[str, ...]
     names: tuple[str, ...] = ("steps",)
-    axes: tuple[tuple[str, ...], ...] = (("batch",),)
     lengths: tuple[int, ...] = (GRID_STEPS,)
 
     def __post_init__(self) -> None:
         known = [band.key for band in BANDS]
         if wrong := sorted(set(self.bands) - set(known)):
             raise ConfigurationError(
-                f"no band {', '.join(wrong)} for a grid; known: {', '.join(known)}", wrong
+                f"no band {', '.join(wrong)!r} for a grid; known: {', '.join(known)}", wrong
             )
         if not self.bands or len(set(self.bands)) < len(self.bands):
             raise ConfigurationError(
@@ -183,6 +190,11 @@ class ProcessGrid:
     def spec(self) -> str:
         """Return the name with the bands, in the order of the channels."""
         return f"{_PROCESS_GRID}:{','.join(self.bands)}"
+
+    @property
+    def shapes(self) -> tuple[tuple[str | int, ...], ...]:
+        """Return the shape of the one input, [B, L, C]."""
+        return (("batch", GRID_STEPS, len(self.bands)),)
 
     def inputs(
         self,
