@@ -170,9 +170,7 @@ def _fast_series(path: Path, photometry: Photometry) -> Series:
 def _iax_series(path: Path, photometry: Photometry) -> Series:
     """Tabulate the Iax sequence on the lines of a normal SN Ia."""
     with np.load(path) as arrays:
-        phase, wavelength, flux = (
-            arrays[k].astype(float) for k in ("phase", "wavelength", "flux")
-        )
+        phase, wavelength, flux = (arrays[k].astype(float) for k in ("phase", "wavelength", "flux"))
     normal = on_grid(phase, wavelength, flux[None])[0]
     return _tabulated([iax_spectra(normal, step) for step in _IAX_SEQUENCE], photometry)
 

@@ -19,7 +19,7 @@ from models.simulate.transients.photometry import TABLE_BANDS
 from models.simulate.transients.spectral import SpectralSources
 from models.simulate.transients.volume import Redshifts, place, survey_depth
 
-__all__ = ["CANDIDATES", "BASELINE_DAYS", "Series", "SpectralPopulation", "Traits", "draw_groups"]
+__all__ = ["BASELINE_DAYS", "CANDIDATES", "Series", "SpectralPopulation", "Traits", "draw_groups"]
 
 _FloatArray = npt.NDArray[np.float64]
 
@@ -173,5 +173,4 @@ def _series_of(
     counts = np.bincount(group_of_series)
     first = np.cumsum(counts) - counts
     nth = (rng.random(len(group)) * counts[group]).astype(np.int64)
-    return order[first[group] + nth]
-
+    return np.asarray(order[first[group] + nth])

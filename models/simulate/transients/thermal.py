@@ -336,9 +336,7 @@ def _thermal_flux(  # type: ignore[no-untyped-def]
                 w00 * near[q, 0] + w01 * near[q + 1, 0] + w10 * far[q, 0] + w11 * far[q + 1, 0]
             )
             mean = w00 * near[q, 1] + w01 * near[q + 1, 1] + w10 * far[q, 1] + w11 * far[q + 1, 1]
-            spread = (
-                w00 * near[q, 2] + w01 * near[q + 1, 2] + w10 * far[q, 2] + w11 * far[q + 1, 2]
-            )
+            spread = w00 * near[q, 2] + w01 * near[q + 1, 2] + w10 * far[q, 2] + w11 * far[q + 1, 2]
             exponent = ln_flux - dust[s] * mean + 0.5 * dust[s] ** 2 * spread
             out[j] += power * np.exp(exponent)
         out[j] *= scale[s] * gain[s, b]
