@@ -173,4 +173,4 @@ def _series_of(
     counts = np.bincount(group_of_series)
     first = np.cumsum(counts) - counts
     nth = (rng.random(len(group)) * counts[group]).astype(np.int64)
-    return order[first[group] + nth]
+    return np.asarray(order[first[group] + nth])

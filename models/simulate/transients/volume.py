@@ -95,7 +95,7 @@ class Redshifts:
 
     def limit(self, magnitude: _FloatArray, depth: _FloatArray) -> _FloatArray:
         """Return out to which z a peak absolute magnitude reaches the depth (no K-correction)."""
-        return np.minimum(np.interp(depth - magnitude, _MODULUS, _GRID), self.z_max)
+        return np.asarray(np.minimum(np.interp(depth - magnitude, _MODULUS, _GRID), self.z_max))
 
     def count(self, z: _FloatArray) -> _FloatArray:
         """Return the relative number of events nearer than z."""
@@ -115,7 +115,7 @@ class Redshifts:
         """
         total = np.cumsum(self.count(self.limit(magnitude, depth[:, None])), axis=1)
         pick = rng.random(len(total)) * total[:, -1]
-        return np.minimum((total < pick[:, None]).sum(axis=1), magnitude.shape[1] - 1)
+        return np.asarray(np.minimum((total < pick[:, None]).sum(axis=1), magnitude.shape[1] - 1))
 
 
 def place(
