@@ -96,18 +96,22 @@ def simulate(
 
 
 def joined(parts: Sequence[LightCurves]) -> LightCurves:
-    """Return the curves of all parts, one after the other."""
+    """Return the curves of all parts, one after the other; redshifts a part lacks are NaN."""
     lengths = np.concatenate([part.n_observations for part in parts])
     return LightCurves(
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        *(
-            np.concatenate([getattr(part, column) for part in parts])
-            for column in ("mjd", "band", "flux", "flux_err", "detected", *_REDSHIFTS)
-        ),
+        np.concatenate([part.mjd for part in parts]),
+        np.concatenate([part.band for part in parts]),
+        np.concatenate([part.flux for part in parts]),
+        np.concatenate([part.flux_err for part in parts]),
+        np.concatenate([part.detected for part in parts]),
+        np.concatenate([_or_nan(part.redshift, len(part)) for part in parts]),
+        np.concatenate([_or_nan(part.redshift_err, len(part)) for part in parts]),
     )
 
 
-_REDSHIFTS: Final = ("redshift", "redshift_err")
+def _or_nan(column: npt.NDArray[np.float32] | None, n: int) -> npt.NDArray[np.float32]:
+    return np.full(n, np.nan, np.float32) if column is None else column
 
 
 def _full_name(class_name: str, template: str) -> str:
