@@ -19,7 +19,6 @@ from models.augment import n_detections
 from models.errors import ConfigurationError
 from models.lightcurve import BANDS, LightCurves
 from models.simulate.noise import flux_of_magnitude
-from models.simulate.simulation import joined
 from models.simulate.survey import Observatory, Visits, measure, open_observatory, visit
 
 __all__ = ["KINDS", "artefacts", "artefacts_of_kind"]
@@ -46,7 +45,7 @@ def artefacts(
     kinds = kinds or tuple(KINDS)
     observatory = open_observatory(inputs, survey)
     shares = np.diff(np.linspace(0, n, len(kinds) + 1).round().astype(int))
-    return joined(
+    return LightCurves.concatenate(
         [
             artefacts_of_kind(kind, int(share), observatory, rng)
             for kind, share in zip(kinds, shares, strict=True)
@@ -74,7 +73,7 @@ def artefacts_of_kind(
         chosen = np.flatnonzero(n_detections(curves) > 0)[: n - found]
         parts.append(curves.take(chosen))
         found, drawn = found + len(chosen), drawn + size
-    return joined(parts)
+    return LightCurves.concatenate(parts)
 
 
 def _draw(
@@ -111,7 +110,7 @@ def _flat(rng: np.random.Generator, visits: Visits) -> npt.NDArray[np.float64]:
     """Return no flux but one or two peaks of the noise just above the threshold."""
     m = len(visits.source)
     peak = rng.uniform(6.5, 9.0, m) * _signs(rng, m) * _some(rng, visits, 2)
-    return peak * _noise(visits)
+    return np.asarray(peak * _noise(visits))
 
 
 def _bad_subtraction(rng: np.random.Generator, visits: Visits) -> npt.NDArray[np.float64]:
@@ -122,7 +121,8 @@ def _bad_subtraction(rng: np.random.Generator, visits: Visits) -> npt.NDArray[np
     rows = np.flatnonzero(chosen)[::-1]
     first[visits.source[rows]] = visits.band[rows]
     strength = np.exp(rng.uniform(np.log(8), np.log(300), m)) * _signs(rng, m)
-    return chosen * (visits.band == first[visits.source]) * strength * _noise(visits)
+    one_band = visits.band == first[visits.source]
+    return np.asarray(chosen * one_band * strength * _noise(visits))
 
 
 def _moving_object(rng: np.random.Generator, visits: Visits) -> npt.NDArray[np.float64]:
@@ -138,7 +138,7 @@ def _moving_object(rng: np.random.Generator, visits: Visits) -> npt.NDArray[np.f
     colour = np.array([_COLOUR[band.name] for band in BANDS])
     relative = flux_of_magnitude(colour) / flux_of_magnitude(np.zeros(1))
     there = np.abs(visits.mjd - night[visits.source]) <= stay[visits.source]
-    return there * bright[visits.source] * relative[visits.band]
+    return np.asarray(there * bright[visits.source] * relative[visits.band])
 
 
 def _constant_offset(rng: np.random.Generator, visits: Visits) -> npt.NDArray[np.float64]:
@@ -147,8 +147,8 @@ def _constant_offset(rng: np.random.Generator, visits: Visits) -> npt.NDArray[np
     It drifts slowly and scatters with the seeing.
     """
     m, n = len(visits.source), len(visits.reference_mjd)
-    typical = np.bincount(visits.source, _noise(visits), n)
-    typical /= np.maximum(np.bincount(visits.source, minlength=n), 1)
+    exposures = np.maximum(np.bincount(visits.source, minlength=n), 1)
+    typical = np.bincount(visits.source, _noise(visits), n) / exposures
     offset = typical * np.exp(rng.uniform(np.log(6), np.log(60), n)) * _signs(rng, n)
     per_band = offset[:, None] * rng.uniform(0.3, 1.2, (n, len(BANDS)))
     seeing = 1 + rng.uniform(0.0, 0.3, n)[visits.source] * rng.standard_normal(m)
@@ -163,7 +163,7 @@ def _ghost(rng: np.random.Generator, visits: Visits) -> npt.NDArray[np.float64]:
     sign = np.where(rng.random(n) < 0.5, 1.0, 0.0)[visits.source]
     sign = np.where(sign > 0, sign, _signs(rng, m))
     strength = np.exp(rng.normal(np.log(15), 1.0, m))
-    return (rng.random(m) < often) * sign * strength * _noise(visits)
+    return np.asarray((rng.random(m) < often) * sign * strength * _noise(visits))
 
 
 KINDS: Final[dict[str, _Signal]] = {

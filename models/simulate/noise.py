@@ -45,8 +45,8 @@ def ztf_error(
     s = depth / 5, total flux F and absolute difference flux D: sky, photons of the source
     (30 s of ZTF's zero point), and imperfect subtraction. The numbers follow the
     median errors of real alerts as a function of magnitude minus limit
-    (``sigma_mag_by_depth`` of ``ztf_noise.json``), whose floor of .03 - .05 mag is far above that of Masci et al.
-    2019 (PASP 131, 018003).
+    (``sigma_mag_by_depth`` of ``ztf_noise.json``), whose floor of .03 - .05 mag is far
+    above that of Masci et al. 2019 (PASP 131, 018003).
     """
     sky = depth / 5.0
     photons = sky * (_ZTF_PHOTONS * np.maximum(total, 0.0) + _ZTF_MISMATCH * np.abs(difference))

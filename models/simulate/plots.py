@@ -76,6 +76,10 @@ def _draw(panel: Any, curves: LightCurves, part: slice) -> None:
             chosen = mine & (band == row)
             _points(panel, mjd[chosen] - start, flux[chosen], error[chosen], colour, alpha)
     panel.axhline(0, color="grey", linewidth=0.5)
+    # Shallow exposures with their wide errors would hide the rest.
+    low, high = np.percentile(flux, [2, 98])
+    low, high = min(low, *flux[detected], 0.0), max(high, *flux[detected], 0.0)
+    panel.set_ylim(low - 0.1 * (high - low), high + 0.1 * (high - low))
 
 
 def _points(
