@@ -201,4 +201,4 @@ def _latitude(
     ra, dec = np.radians(ra_deg - _POLE_RA_DEG), np.radians(dec_deg)
     pole = np.radians(_POLE_DEC_DEG)
     sine = np.sin(dec) * np.sin(pole) + np.cos(dec) * np.cos(pole) * np.cos(ra)
-    return np.abs(np.degrees(np.arcsin(sine)))
+    return np.asarray(np.abs(np.degrees(np.arcsin(sine))))
