@@ -130,7 +130,7 @@ def _columns(table: pa.Table, depth_name: str, survey: str) -> dict[str, npt.NDA
 def _spread(mjd: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     """Undo the rounding of ZTF's times at random, always in the same way."""
     rng = np.random.default_rng(0)
-    return mjd + rng.uniform(-0.5, 0.5, len(mjd)) * _ZTF_TIME_STEP
+    return np.asarray(mjd + rng.uniform(-0.5, 0.5, len(mjd)) * _ZTF_TIME_STEP)
 
 
 def _difference_depth(columns: dict[str, npt.NDArray[Any]], path: Path) -> npt.NDArray[np.float64]:
@@ -201,4 +201,4 @@ def _latitude(
     ra, dec = np.radians(ra_deg - _POLE_RA_DEG), np.radians(dec_deg)
     pole = np.radians(_POLE_DEC_DEG)
     sine = np.sin(dec) * np.sin(pole) + np.cos(dec) * np.cos(pole) * np.cos(ra)
-    return np.abs(np.degrees(np.arcsin(sine)))
+    return np.asarray(np.abs(np.degrees(np.arcsin(sine))))

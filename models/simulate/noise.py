@@ -17,8 +17,8 @@ __all__ = ["flux_of_magnitude", "lsst_error", "ztf_error"]
 _POGSON: Final = 2.5 / np.log(10)  # magnitudes per relative error
 
 _ZTF_PHOTONS: Final = 0.02
-_ZTF_MISMATCH: Final = 0.09
-_ZTF_FLOOR: Final = 0.026
+_ZTF_MISMATCH: Final = 0.065
+_ZTF_FLOOR: Final = 0.028
 _ZTF_RESIDUAL: Final = 0.003
 
 _LSST_GAMMA: Final = 0.039
@@ -41,12 +41,12 @@ def ztf_error(
 
     ``depth``: flux of the 5-sigma limit; ``total`` and ``difference`` flux; ``scatter``:
     factor around 1 by which the quality of subtractions differs between objects and
-    nights. sigma^2 = s^2 + .02 s F + .09 s D + (.026 scatter D)^2 + (.003 F)^2 with
+    nights. sigma^2 = s^2 + .02 s F + .065 s D + (.028 scatter D)^2 + (.003 F)^2 with
     s = depth / 5, total flux F and absolute difference flux D: sky, photons of the source
-    (30 s of ZTF's zero point), and imperfect subtraction. The numbers follow the median errors of real
-    alerts as a function of magnitude minus limit (``sigma_mag_by_depth`` of
-    ``ztf_noise.json``), whose floor of .03 - .05 mag is far above that of Masci et al.
-    2019 (PASP 131, 018003).
+    (30 s of ZTF's zero point), and imperfect subtraction. The numbers follow the
+    median errors of real alerts as a function of magnitude minus limit
+    (``sigma_mag_by_depth`` of ``ztf_noise.json``), whose floor of .03 - .05 mag is far
+    above that of Masci et al. 2019 (PASP 131, 018003).
     """
     sky = depth / 5.0
     photons = sky * (_ZTF_PHOTONS * np.maximum(total, 0.0) + _ZTF_MISMATCH * np.abs(difference))

@@ -6,7 +6,7 @@ Notation: n sources, m observations in all, K classes.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -23,7 +23,7 @@ from models.simulate.holdout import PARTS, groups_of_part
 from models.simulate.source import Population, Sources
 from models.simulate.survey import Observatory, observe, open_observatory
 
-__all__ = ["FEWEST_DETECTIONS", "Progress", "joined", "simulate"]
+__all__ = ["FEWEST_DETECTIONS", "Progress", "simulate"]
 
 FEWEST_DETECTIONS: Final[dict[str, int]] = {"M-dwarf": 1}
 """Classes kept with fewer detections than others: most flares are over at the next visit."""
@@ -70,7 +70,9 @@ def simulate(
     wanted = _wanted(counts, known)
     observatory = open_observatory(inputs, survey)
     curves: list[LightCurves] = []
-    label, group, names = [], [], []
+    label: list[npt.NDArray[np.int64]] = []
+    group: list[npt.NDArray[np.int64]] = []
+    names: list[str] = []
     for k, (name, n) in enumerate(wanted.items()):
         population = known[name]
         rows = groups_of_part(population, part, split_seed)
@@ -86,28 +88,13 @@ def simulate(
     title = {"ztf": "ZTF", "lsst": "LSST"}[survey]
     return LabelledCurves(
         name=f"tinyt2 simulation ({title}), {part} part, seed {seed}",
-        curves=joined(curves),
+        curves=LightCurves.concatenate(curves),
         classes=tuple(wanted),
         label=np.concatenate(label).astype(np.int64),
         group=np.concatenate(group).astype(np.int64),
         groups=tuple(names),
         object_id=np.arange(sum(wanted.values()), dtype=np.int64),
     )
-
-
-def joined(parts: Sequence[LightCurves]) -> LightCurves:
-    """Return the curves of all parts, one after the other."""
-    lengths = np.concatenate([part.n_observations for part in parts])
-    return LightCurves(
-        np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
-        *(
-            np.concatenate([getattr(part, column) for part in parts])
-            for column in ("mjd", "band", "flux", "flux_err", "detected", *_REDSHIFTS)
-        ),
-    )
-
-
-_REDSHIFTS: Final = ("redshift", "redshift_err")
 
 
 def _full_name(class_name: str, template: str) -> str:
@@ -156,7 +143,7 @@ def _detected(
         found, drawn = found + len(chosen), drawn + size
         if progress is not None:
             progress(population.name, found, n)
-    return joined(curves), np.concatenate(groups)
+    return LightCurves.concatenate(curves), np.concatenate(groups)
 
 
 def _batch(missing: int, found: int, drawn: int) -> int:

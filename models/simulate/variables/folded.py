@@ -23,7 +23,7 @@ def on_grid(
     """Return a folded curve on `STEPS` phases from 0, interpolated across phase 1, [N]."""
     order = np.argsort(phase)
     grid = np.arange(STEPS) / STEPS
-    return np.interp(grid, phase[order], value[order], period=1.0).astype(np.float32)
+    return np.asarray(np.interp(grid, phase[order], value[order], period=1.0), np.float32)
 
 
 def folded(

@@ -26,7 +26,7 @@ _AMPLITUDE_OF_G: Final = np.array([0.9, 1.0, 0.82, 0.58, 0.46, 0.40])  # ugrizy
 _COLOURS: Final = np.array([3.9, 1.75, 0.0, -1.9, -3.0, -3.5])  # relative to r at 300 days
 _REDDER: Final = np.array([0.5, 0.35, 0.0, -0.7, -1.0, -1.2])  # per 150 days of period
 _I_MINUS_K: Final = 3.9  # at 300 days
-_DISTANCE_MODULUS: Final = {"ztf": (12.0, 19.5), "lsst": (15.5, 25.0)}
+_DISTANCE_MODULUS: Final = {"ztf": (12.0, 19.5), "lsst": (17.5, 25.5)}
 _SHORTEST_DAYS: Final = 90.0
 
 

@@ -29,8 +29,8 @@ _LIGHT_AA_S = 2.99792458e18
 
 
 @pytest.fixture(scope="module")
-def photometry(sed_inputs: Path) -> Photometry:
-    return Photometry(sed_inputs / "bandpasses.npz")
+def photometry(inputs: Path) -> Photometry:
+    return Photometry(inputs / "bandpasses.npz")
 
 
 def flat_in_frequency() -> npt.NDArray[np.float64]:

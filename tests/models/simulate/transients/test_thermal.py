@@ -32,8 +32,8 @@ _PARSEC_CM = 3.0856776e18
 
 
 @pytest.fixture(scope="module")
-def table(sed_inputs: Path) -> npt.NDArray[np.float32]:
-    return thermal_table(Photometry(sed_inputs / "bandpasses.npz"), 30, None)
+def table(inputs: Path) -> npt.NDArray[np.float32]:
+    return thermal_table(Photometry(inputs / "bandpasses.npz"), 30, None)
 
 
 def steady(
