@@ -204,7 +204,7 @@ def _about(
             "unknown_classes": [name for name in present if name not in common],
         },
         "mode": _mode(common, model["classes"]),
-        "config": asdict(config),
+        "config": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()},
         "at_detection": {},
         "at_days": {},
     }
