@@ -33,6 +33,8 @@ _NAMES_SHOWN: Final = 3
 _FEWEST: Final = 5
 """Detections that an example should have, where there is such a one."""
 _AFTER_DAYS: Final = 60.0
+_USUAL_ERROR: Final = 3.0
+"""Errors up to so many times the median one fit into the panel."""
 
 
 def choose(answers: Answers) -> dict[int, tuple[int | None, int | None]]:
@@ -77,7 +79,10 @@ def examples(answers: Answers, data: LabelledCurves) -> Figure:
                 axis.text(0.5, 0.5, f"none is {kind}", ha="center", transform=axis.transAxes)
             else:
                 _example(axis, answers, data, alert)
-    _legend(figure, axes[0, 0])
+    rows = answers.alerts.curve[
+        [alert for pair in chosen.values() for alert in pair if alert is not None]
+    ]
+    _legend(figure, axes[0, 0], {BANDS[b].name for b in np.unique(data.curves.take(rows).band)})
     return figure
 
 
@@ -88,6 +93,7 @@ def _example(axis: Axes, answers: Answers, data: LabelledCurves, alert: int) -> 
     some = curve.where(near)
     for band in np.unique(some.band):
         _band(axis, some, some.band == band, trigger, BANDS[band].name)
+    axis.set_ylim(*_limits(some))
     axis.axvline(0, color="#333333", lw=0.9, ls="--")
     axis.axhline(0, color="#bbbbbb", lw=0.8)
     axis.set_title(_title(answers, alert), fontsize=8, loc="left")
@@ -126,9 +132,19 @@ def _band(
         axis.plot(curve.mjd[rows] - trigger, height, marker="v", ms=3.2, mew=0.5, **drawn)
 
 
-def _legend(figure: Figure, axis: Axes) -> None:
+def _limits(curve: LightCurves) -> tuple[float, float]:
+    """Return the range of fluxes to show: that of detections and of errors that are usual."""
+    usual = curve.flux_err <= _USUAL_ERROR * np.median(curve.flux_err)
+    some = curve.where(usual | curve.detected)
+    low, high = (some.flux - some.flux_err).min(), (some.flux + some.flux_err).max()
+    margin = 0.05 * (high - low)
+    return float(min(low, 0) - margin), float(max(high, 0) + margin)
+
+
+def _legend(figure: Figure, axis: Axes, names: set[str]) -> None:
     handles = [
         axis.plot([], [], "o", color=colour, ms=4, label=name)[0]
         for name, colour in BAND_COLOURS.items()
+        if name in names
     ]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles), fontsize=8)

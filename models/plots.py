@@ -48,9 +48,12 @@ STYLE: Final[dict[Any, Any]] = {
 }
 
 _DPI: Final = 110
+_MOST_SHADED: Final = 5
+_FEWEST_ALERTS: Final = 10
+"""Bins of the reliability diagram with fewer alerts say nothing of the accuracy."""
 _MOMENT_NAMES: Final = {
-    "last_detection": "last detection",
-    "random_detection": "random detection",
+    "last_detection": "at the last detection",
+    "random_detection": "at a random detection",
 }
 _EARLY: Final = {
     "macro_auc": "ROC-AUC, mean of classes",
@@ -79,7 +82,7 @@ def called(tables: Mapping[str, dict[str, dict[str, int]]], classes: Sequence[st
     for axis, (moment, table) in zip(axes, tables.items(), strict=True):
         counts = np.array([[row.get(name, 0) for name in classes] for row in table.values()])
         _matrix(axis, counts, list(table), classes)
-        axis.set_title(f"at the {_MOMENT_NAMES[moment]}")
+        axis.set_title(_MOMENT_NAMES[moment])
     return figure
 
 
@@ -148,13 +151,18 @@ def early(result: Mapping[str, Any]) -> Figure:
 
 
 def early_by_class(result: Mapping[str, Any]) -> Figure:
-    """Draw the recall of each class against number of detections and days."""
+    """Draw the recall of each class against number of detections and days.
+
+    Intervals are left out where more than five classes would hide each other.
+    """
+    names = result["data"]["known_classes"]
+    shaded = len(names) <= _MOST_SHADED
     figure = blank(10.2, 3.9)
     axes = figure.subplots(1, 2, sharey=True)
     for axis, (slices, label) in zip(axes, _slices(), strict=True):
-        for number, name in enumerate(result["data"]["known_classes"]):
+        for number, name in enumerate(names):
             colour, dash = COLOURS[number % 7], DASHES[number // 7 % 3]
-            _with_intervals(axis, result[slices], f"recall_{name}", colour, dash, name)
+            _with_intervals(axis, result[slices], f"recall_{name}", colour, dash, name, shaded)
         axis.set_xlabel(label)
         axis.set_ylim(-0.02, 1.02)
     axes[0].set_ylabel("recall")
@@ -165,7 +173,7 @@ def early_by_class(result: Mapping[str, Any]) -> Figure:
 
 def _slices() -> tuple[tuple[str, str], ...]:
     return (
-        ("at_detection", "number of the detection (objects with so many)"),
+        ("at_detection", "detections (of objects with so many)"),
         ("at_days", "days since the first detection (all objects)"),
     )
 
@@ -182,6 +190,7 @@ def _with_intervals(
     colour: str,
     dash: str = "-",
     label: str | None = None,
+    shaded: bool = True,
 ) -> None:
     """Draw one figure over the slices, at even steps: their numbers grow like a geometric row."""
     keys = list(slices)
@@ -189,8 +198,9 @@ def _with_intervals(
     entries = [slices[keys[i]][name] for i in places]
     values = [entry["value"] for entry in entries]
     axis.plot(places, values, color=colour, ls=dash, marker="o", ms=3, lw=1.3, label=label)
-    low, high = ([entry[side] for entry in entries] for side in ("low", "high"))
-    axis.fill_between(places, low, high, color=colour, alpha=0.15, lw=0)
+    if shaded:
+        low, high = ([entry[side] for entry in entries] for side in ("low", "high"))
+        axis.fill_between(places, low, high, color=colour, alpha=0.15, lw=0)
     axis.set_xticks(range(len(keys)), keys)
 
 
@@ -200,11 +210,12 @@ def reliability(bins: Mapping[str, list[dict[str, float]]]) -> Figure:
     top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     top.plot((0, 1), (0, 1), color="#999999", lw=0.8, ls=":")
     for colour, (moment, rows) in zip(COLOURS, bins.items(), strict=False):
-        confidence = [row["confidence"] for row in rows]
         style: dict[str, Any] = {"color": colour, "marker": "o", "ms": 3.5, "lw": 1.3}
-        accuracy = [row["accuracy"] for row in rows]
-        top.plot(confidence, accuracy, label=_MOMENT_NAMES[moment], **style)
-        bottom.plot(confidence, [row["alerts"] for row in rows], **style)
+        some = [row for row in rows if row["alerts"] >= _FEWEST_ALERTS]
+        line = [[row[name] for row in some] for name in ("confidence", "accuracy")]
+        top.plot(*line, label=_MOMENT_NAMES[moment], **style)
+        line = [[row[name] for row in rows] for name in ("confidence", "alerts")]
+        bottom.plot(*line, **style)
     top.set(ylabel="accuracy", ylim=(0, 1.02))
     top.legend(loc="upper left")
     bottom.set(xlabel="probability of the most probable class", ylabel="alerts", xlim=(0, 1.02))

@@ -212,7 +212,7 @@ def _against(result: dict[str, Any]) -> str:
         for key, title in kinds.items()
     ]
     text = (
-        f"against {other['name']} {other['version']} ({other['sha256'][:12]}), same alerts, "
+        f"against {other['name']} ({other['sha256'][:12] or other['version']}), same alerts, "
         f"paired, among {len(columns[_MOMENT_NAMES[MOMENTS[0]]]['classes'])} common classes: "
         "a ratio below 1 and a difference above 0 (ECE: below) are better"
     )
