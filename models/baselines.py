@@ -27,7 +27,7 @@ _CHUNK: Final = 65536
 _HELD_OUT: Final = 5
 """One object in so many is held out to find the temperature."""
 _FLOOR: Final = 1e-3
-"""Share of the mix of classes in each answer: no class is ever impossible."""
+"""Share of the mix of classes in each answer: no class that occurred is impossible."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +44,21 @@ class ExtraTrees:
         self, curves: LightCurves, trigger_mjd: npt.NDArray[np.float64]
     ) -> npt.NDArray[np.float64]:
         """Return the probabilities of curves at their triggers, [n, K]."""
-        probabilities = np.empty((len(curves), len(self.mix)))
+        probabilities = np.zeros((len(curves), len(self.mix)))
+        occurred = np.flatnonzero(self.mix)
         for start in range(0, len(curves), _CHUNK):
             rows = np.arange(start, min(start + _CHUNK, len(curves)))
             features = summary_features(curves.take(rows), trigger_mjd[rows])
-            probabilities[rows] = softmax(self.logits(features), self.temperature)
+            answers = softmax(self.logits(features), self.temperature)
+            probabilities[rows[:, None], occurred] = answers
         return probabilities
 
     def logits(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
-        """Return the logarithms of the mean answer of the trees to features [n, F], [n, K]."""
+        """Return the logarithm of the mean answer of the trees, of the classes that occurred."""
         share = np.zeros((len(features), len(self.mix)))
         share[:, self.forest.classes_] = self.forest.predict_proba(features)
-        return np.asarray(np.log((1 - _FLOOR) * share + _FLOOR * (self.mix + 1e-9)))
+        mixed = (1 - _FLOOR) * share + _FLOOR * self.mix
+        return np.asarray(np.log(mixed[:, self.mix > 0]))
 
 
 def fit_extra_trees(
@@ -85,7 +88,8 @@ def fit_extra_trees(
     temperature = 1.0
     if held.any() and not held.all():
         some = ExtraTrees(_fit(features[~held], label[~held], seed, trees, jobs), mix)
-        temperature = fit_temperature(some.logits(features[held]), label[held])
+        rows = np.searchsorted(np.flatnonzero(mix), label[held])
+        temperature = fit_temperature(some.logits(features[held]), rows)
     return ExtraTrees(_fit(features, label, seed, trees, jobs), mix, temperature)
 
 
