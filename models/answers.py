@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,9 +19,19 @@ from models.datasets import LabelledCurves
 from models.errors import DataError
 from models.features import n_usable
 from models.lightcurve import BANDS, LightCurves
-from models.runtime import Classifier
+from models.runtime import Classifier, Predictions
 
-__all__ = ["UNKNOWN", "Alerts", "Answers", "Carried", "answer", "everything", "restricted"]
+__all__ = [
+    "UNKNOWN",
+    "Alerts",
+    "Answering",
+    "Answers",
+    "Carried",
+    "Served",
+    "answer",
+    "everything",
+    "restricted",
+]
 
 UNKNOWN: Final = -1
 """Label of objects whose class the model does not have."""
@@ -35,6 +45,73 @@ _SURVEYS: Final = np.array([band.survey for band in BANDS])
 def everything(curves: LightCurves, trigger_mjd: npt.NDArray[np.float64]) -> LightCurves:
     """Return the curves as they are: alerts carry all that was measured before."""
     return curves
+
+
+class Answering(Protocol):
+    """Anything that answers alerts with class probabilities."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Say what it is: ``name``, ``version``, ``sha256``, ``bytes``, ``training_data``, ..."""
+        ...
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of its K classes."""
+        ...
+
+    @property
+    def minimum_observations(self) -> int:
+        """Return how many observations an alert needs to be answered."""
+        ...
+
+    def predict(
+        self,
+        curves: LightCurves,
+        trigger_mjd: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.int64],
+    ) -> Predictions:
+        """Classify the given rows of curves at their triggers."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A bundle as the service runs it."""
+
+    classifier: Classifier
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """Say which bundle it is."""
+        bundle = self.classifier.bundle
+        return {
+            "name": bundle.manifest.name,
+            "version": bundle.manifest.version,
+            "sha256": bundle.sha256,
+            "bytes": bundle.n_bytes,
+            "training_data": bundle.manifest.training_data,
+            "notice": bundle.manifest.notice,
+        }
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Return the names of the manifest's classes."""
+        return tuple(known.name for known in self.classifier.bundle.manifest.classes)
+
+    @property
+    def minimum_observations(self) -> int:
+        """Return the manifest's number."""
+        return self.classifier.bundle.manifest.minimum_observations
+
+    def predict(
+        self,
+        curves: LightCurves,
+        trigger_mjd: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.int64],
+    ) -> Predictions:
+        """Classify the given rows of curves at their triggers."""
+        return self.classifier.predict(curves, trigger_mjd, rows)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,9 +178,9 @@ class Answers:
 
 
 def answer(
-    classifier: Classifier, data: LabelledCurves, alerts: Alerts, carried: Carried = everything
+    model: Answering, data: LabelledCurves, alerts: Alerts, carried: Carried = everything
 ) -> Answers:
-    """Classify alerts of a data set as the service would, in ONNX Runtime.
+    """Classify alerts of a data set.
 
     ``carried`` says what alerts hold of the curves. `DataError` for a triggering
     observation that is not a detection.
@@ -113,18 +190,16 @@ def answer(
     if not count.all():
         raise DataError(f"{np.sum(count == 0)} alerts of {data.name} have no detection", data.name)
     curves = carried(complete, alerts.trigger_mjd)
-    minimum = classifier.bundle.manifest.minimum_observations
-    enough = n_usable(curves, alerts.trigger_mjd) >= minimum
+    enough = n_usable(curves, alerts.trigger_mjd) >= model.minimum_observations
     rows = np.flatnonzero(enough)
-    predictions = classifier.predict(curves, alerts.trigger_mjd, rows)
-    classes = tuple(known.name for known in classifier.bundle.manifest.classes)
+    predictions = model.predict(curves, alerts.trigger_mjd, rows)
     some = Alerts(alerts.curve[rows], alerts.trigger_mjd[rows])
     return Answers(
-        classes=classes,
+        classes=model.classes,
         alerts=some,
         probabilities=predictions.probabilities.astype(np.float64),
         ood_score=predictions.ood_score.astype(np.float64),
-        label=_labels(data, classes)[some.curve],
+        label=_labels(data, model.classes)[some.curve],
         object_id=data.object_id[some.curve],
         count=count[rows],
         survey=_SURVEYS[curves.band[curves.splits[:-1][rows]]],

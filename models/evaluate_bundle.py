@@ -18,7 +18,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from models.answers import Alerts, Answers, Carried, answer, everything, restricted
+from models.answers import (
+    Alerts,
+    Answering,
+    Answers,
+    Carried,
+    Served,
+    answer,
+    everything,
+    restricted,
+)
 from models.augment import at_detection, at_last_detection, n_detections, random_detection
 from models.datasets import LabelledCurves
 from models.errors import ConfigurationError, DataError
@@ -99,7 +108,7 @@ def evaluate_bundle(
     classifier: Classifier,
     data: LabelledCurves,
     config: EvaluationConfig | None = None,
-    against: Classifier | None = None,
+    against: Answering | None = None,
     thresholds: dict[str, Any] | None = None,
     carried: Carried = everything,
     progress: Progress = lambda what, done, total: None,
@@ -112,20 +121,20 @@ def evaluate_bundle(
     `DataError` when no object has a detection, `ConfigurationError` when data and
     model have no class in common.
     """
-    config = config or EvaluationConfig()
+    config, model = config or EvaluationConfig(), Served(classifier)
     moments = _moments(data, config)
     steps = len(moments) * (2 if against else 1) + 2
     answers: dict[str, Answers] = {}
-    result = _about(classifier, data, config)
+    result = _about(model, data, config)
     for done, (name, alerts) in enumerate(moments.items()):
         progress(name.replace("_", " "), done, steps)
-        answers[name] = answer(classifier, data, alerts, carried)
+        answers[name] = answer(model, data, alerts, carried)
         _check_common(answers[name], data)
         _place(result, name, _figures(answers[name], config))
     progress("thresholds and rejection", len(moments), steps)
     result |= _details({name: answers[name] for name in MOMENTS}, data, config, thresholds)
     if against:
-        result["against"] = _about_model(against)
+        result["against"] = {**against.about, "at_detection": {}, "at_days": {}}
         for done, (name, alerts) in enumerate(moments.items(), len(moments) + 1):
             progress(f"{name.replace('_', ' ')}, other model", done, steps)
             other = answer(against, data, alerts, carried)
@@ -186,46 +195,27 @@ def _place(result: dict[str, Any], name: str, entry: dict[str, Any]) -> None:
         result[moment] = entry
 
 
-def _about(
-    classifier: Classifier, data: LabelledCurves, config: EvaluationConfig
-) -> dict[str, Any]:
+def _about(model: Answering, data: LabelledCurves, config: EvaluationConfig) -> dict[str, Any]:
     counts = np.bincount(data.label, minlength=len(data.classes))
-    model = _about_model(classifier)
-    silent = int(np.sum(n_detections(data.curves) == 0))
-    present = [name for name, n in zip(data.classes, counts, strict=True) if n]
-    common = [name for name in model["classes"] if name in present]
+    present = {name: int(n) for name, n in zip(data.classes, counts, strict=True) if n}
+    common = [name for name in model.classes if name in present]
     return {
-        "model": {k: v for k, v in model.items() if not k.startswith("at_")},
+        "model": {**model.about, "classes": list(model.classes)},
         "data": {
             "name": data.name,
-            "objects": {name: int(n) for name, n in zip(data.classes, counts, strict=True) if n},
-            "without_detection": silent,
+            "objects": present,
+            "without_detection": int(np.sum(n_detections(data.curves) == 0)),
             "known_classes": common,
             "unknown_classes": [name for name in present if name not in common],
         },
-        "mode": _mode(common, model["classes"]),
-        "config": asdict(config),
+        "mode": _mode(common, model.classes),
+        "config": {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(config).items()},
         "at_detection": {},
         "at_days": {},
     }
 
 
-def _about_model(classifier: Classifier) -> dict[str, Any]:
-    manifest = classifier.bundle.manifest
-    return {
-        "name": manifest.name,
-        "version": manifest.version,
-        "sha256": classifier.bundle.sha256,
-        "bytes": classifier.bundle.n_bytes,
-        "training_data": manifest.training_data,
-        "notice": manifest.notice,
-        "classes": [known.name for known in manifest.classes],
-        "at_detection": {},
-        "at_days": {},
-    }
-
-
-def _mode(common: list[str], classes: list[str]) -> str:
+def _mode(common: list[str], classes: tuple[str, ...]) -> str:
     if len(common) == 1:
         return f"single class ({common[0]}): recall only"
     if len(common) < len(classes):

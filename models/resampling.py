@@ -44,7 +44,7 @@ class Resamples:
     @property
     def n_objects(self) -> int:
         """Return the number of objects."""
-        return self.drawn.shape[1]
+        return int(self.drawn.shape[1])
 
     def of(self, alerts: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Resamples:
         """Return the same resamples for some of the alerts."""

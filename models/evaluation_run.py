@@ -1,0 +1,200 @@
+"""Run ``tinyt2 evaluate``: load a model and a data set, evaluate, write the report."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as ProgressBar
+
+from models.answers import Answering, Carried, Served, everything
+from models.augment import at_last_detection, n_detections, random_detection
+from models.baselines import ExtraTrees, fit_extra_trees
+from models.bundle import Bundle
+from models.datasets import LabelledCurves, load
+from models.errors import ConfigurationError
+from models.evaluate_bundle import Evaluation, EvaluationConfig, Progress, evaluate_bundle
+from models.lightcurve import LightCurves
+from models.report import write_report
+from models.runtime import Predictions, load_classifier
+from models.split import split_by_template
+
+__all__ = ["EXTRA_TREES", "PARTS", "run"]
+
+EXTRA_TREES: Final = "extra-trees"
+"""Names the baseline where a bundle could stand."""
+_RANDOM_ALERTS: Final = 1
+"""Random detections per object that the baseline is fitted to, beside the last."""
+
+PARTS: Final = ("all", "test", "validation")
+"""Objects to evaluate: all, or one part of the data set that the model was trained on."""
+
+
+def run(
+    model: Path,
+    dataset: str,
+    folder: Path,
+    out: Path,
+    config: EvaluationConfig | None = None,
+    part: str = "all",
+    against: Path | str | None = None,
+    thresholds_from: Path | None = None,
+    carried: Carried = everything,
+    console: Console | None = None,
+) -> Evaluation:
+    """Evaluate a bundle on a data set in a folder and write the report into ``out``.
+
+    ``part`` "test" or "validation" takes the objects that the bundle's training left out.
+    ``against`` is another bundle, or "extra-trees": the baseline, fitted to the training part.
+    ``thresholds_from`` is the ``evaluation.json`` of another data set whose thresholds are
+    applied. Raise `BundleError`, `DataError` or `ConfigurationError` for what cannot be read
+    or does not fit together.
+    """
+    console = console or Console()
+    classifier = load_classifier(model)
+    thresholds = None if thresholds_from is None else _read_thresholds(thresholds_from)
+    data = load(dataset, folder)
+    rows, training = _rows(classifier.bundle, data, dataset, part)
+    other: Answering | None = None
+    if against == EXTRA_TREES:
+        console.print("fitting the baseline ...")
+        other = _baseline(_take(data, training), (config or EvaluationConfig()).seed, carried)
+    elif against is not None:
+        other = Served(load_classifier(Path(against)))
+    with _bar(console) as progress:
+        evaluation = evaluate_bundle(
+            classifier, _take(data, rows), config, other, thresholds, carried, progress
+        )
+    evaluation.result["data"] |= {"dataset": dataset, "part": part}
+    evaluation.result["warnings"] = _warnings(classifier.bundle, data, part)
+    console.print(f"report: {write_report(evaluation, out)}", soft_wrap=True)
+    return evaluation
+
+
+def _rows(
+    bundle: Bundle, data: LabelledCurves, dataset: str, part: str
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the objects of a part and of the training part, as the bundle's training divided."""
+    if part == "all":
+        return np.arange(len(data)), np.arange(0)
+    if part not in PARTS:
+        raise ConfigurationError(f"no part {part!r}; known: {', '.join(PARTS)}", part)
+    config = bundle.card.training.get("config", {})
+    missing = {"dataset", "split_seed", "validation", "test"} - set(config)
+    if missing or config["dataset"] != dataset:
+        raise ConfigurationError(
+            f"{bundle.path} was not trained on the data set {dataset!r} by tinyt2: "
+            "it has no parts for this model, evaluate all of it",
+            dataset,
+        )
+    split = split_by_template(data, config["split_seed"], config["validation"], config["test"])
+    return (split.test if part == "test" else split.validation), split.train
+
+
+@dataclass(frozen=True, slots=True)
+class _Trees:
+    """The baseline, answering like a bundle."""
+
+    trees: ExtraTrees
+    classes: tuple[str, ...]
+    training_data: str
+    minimum_observations: int = 1
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return {
+            "name": "extra trees on summary features",
+            "version": f"scikit-learn {version('scikit-learn')}",
+            "sha256": "",
+            "training_data": self.training_data,
+        }
+
+    def predict(
+        self,
+        curves: LightCurves,
+        trigger_mjd: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.int64],
+    ) -> Predictions:
+        chances = self.trees.predict(curves.take(rows), trigger_mjd[rows])
+        return Predictions(chances.astype(np.float32), np.full(len(rows), np.nan, np.float32))
+
+
+def _baseline(data: LabelledCurves, seed: int, carried: Carried) -> _Trees:
+    """Fit trees to the last and to random detections of the training part."""
+    if not len(data):
+        raise ConfigurationError(
+            f"{EXTRA_TREES} needs a part that it was not fitted to: evaluate the part 'test'",
+            EXTRA_TREES,
+        )
+    seen = np.flatnonzero(n_detections(data.curves))
+    some = data.curves.take(np.tile(seen, 1 + _RANDOM_ALERTS))
+    rng = np.random.default_rng([seed, 6])
+    trigger = random_detection(some, rng)
+    trigger[: len(seen)] = at_last_detection(data.curves.take(seen))
+    label, ids = (np.tile(v[seen], 1 + _RANDOM_ALERTS) for v in (data.label, data.object_id))
+    trees = fit_extra_trees(
+        carried(some, trigger), trigger, label, len(data.classes), seed, object_id=ids
+    )
+    return _Trees(trees, data.classes, data.name)
+
+
+def _take(data: LabelledCurves, rows: npt.NDArray[np.int64]) -> LabelledCurves:
+    return replace(
+        data,
+        curves=data.curves.take(rows),
+        label=data.label[rows],
+        group=data.group[rows],
+        object_id=data.object_id[rows],
+    )
+
+
+def _warnings(bundle: Bundle, data: LabelledCurves, part: str) -> list[str]:
+    if part == "all" and bundle.manifest.training_data == data.name:
+        return [
+            "The model was trained on some of these objects: its figures here are too good. "
+            "Evaluate the part 'test'."
+        ]
+    if part == "validation":
+        return [
+            "Choices of the training were made on these objects: figures are a little too good."
+        ]
+    return []
+
+
+def _read_thresholds(path: Path) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        thresholds = found["thresholds"]
+    except OSError as error:
+        raise ConfigurationError(f"cannot read {path}: {error.strerror}", path) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigurationError(
+            f"{path} is not an evaluation: name an evaluation.json of 'tinyt2 evaluate'", path
+        ) from error
+    return dict(thresholds)
+
+
+@contextmanager
+def _bar(console: Console) -> Iterator[Progress]:
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with ProgressBar(*columns, console=console) as bar:
+        task = bar.add_task("evaluating", total=None)
+
+        def progress(what: str, done: int, total: int) -> None:
+            bar.update(task, description=f"evaluating: {what}", completed=done, total=total)
+
+        yield progress
