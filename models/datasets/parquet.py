@@ -95,9 +95,9 @@ def load_alerts(path: Path) -> AlertCurves:
 def parquet_chunks(
     path: Path, curves_per_chunk: int = CURVES_PER_CHUNK
 ) -> Iterator[LabelledCurves]:
-    """Yield the curves of a file or folder, so many at a time, in the memory that those take.
+    """Yield the curves of a file or folder, at most so many at a time, and of one row group.
 
-    Each chunk has the groups of its own curves, and the classes of its file or, where
+    In memory is one row group, and the chunk twice. Each chunk has the groups of its own curves, and the classes of its file or, where
     that does not name them, its own. Raise `DataError`, naming the column, when a file is not
     as documented.
     """
@@ -163,8 +163,7 @@ def _head(path: Path) -> _Head:
 
 def _opened(path: Path) -> Any:
     try:
-        # Of a dictionary, only the distinct keys are compared with those of the bands.
-        return pq.ParquetFile(path, read_dictionary=["band.list.element"], pre_buffer=False)
+        return pq.ParquetFile(path, pre_buffer=False)
     except OSError as error:
         reason = error.strerror or "damaged"
         raise DataError(f"cannot read {path} ({reason}): {_EXPECTED}", path) from error
@@ -177,12 +176,19 @@ def _parts(files: Sequence[Path], curves_per_chunk: int) -> Iterator[AlertCurves
     for path in files:
         head, first = _head(path), 0
         with _opened(path) as file:
-            batches = file.iter_batches(curves_per_chunk, columns=list(head.columns))
-            while (batch := _next(batches, path)) is not None:
+            for batch in _batches(file, path, curves_per_chunk, head.columns):
                 rows = Rows(batch, path, head.name, head.classes, first, first_id + first)
                 yield rows.read()
                 first += batch.num_rows
         first_id += first
+
+
+def _batches(file: Any, path: Path, n_rows: int, columns: Sequence[str]) -> Iterator[Any]:
+    # Row groups one by one: Arrow cannot join dictionaries in lists of several.
+    for row_group in range(file.num_row_groups):
+        batches = file.iter_batches(n_rows, row_groups=[row_group], columns=list(columns))
+        while (batch := _next(batches, path)) is not None:
+            yield batch
 
 
 def _next(batches: Iterator[Any], path: Path) -> Any:

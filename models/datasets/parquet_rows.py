@@ -58,9 +58,7 @@ class Rows:
         curves = self._curves()
         classes, label = self._classes()
         groups, group = self._groups()
-        data = LabelledCurves(
-            self.name, curves, classes, label, group, groups, self._object_ids()
-        )
+        data = LabelledCurves(self.name, curves, classes, label, group, groups, self._object_ids())
         return AlertCurves(data, self._triggers(curves))
 
     def _fail(self, column: str, what: str, row: int | None = None) -> DataError:

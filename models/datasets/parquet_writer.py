@@ -25,17 +25,15 @@ CLASSES_KEY: Final = b"tinyt2:classes"
 _ROW_GROUP_OBSERVATIONS: Final = 1 << 20
 """About 20 MB in memory."""
 _FLOATS: Final = ("mjd", "flux", "flux_err")
-_TEXT: Final = pa.dictionary(pa.int32(), pa.string())
-_BAND: Final = pa.dictionary(pa.uint8(), pa.string())
 _FIELDS: Final = (
     pa.field("object_id", pa.int64(), nullable=False),
-    pa.field("class", _TEXT, nullable=False),
-    pa.field("group", _TEXT, nullable=False),
+    pa.field("class", pa.string(), nullable=False),
+    pa.field("group", pa.string(), nullable=False),
     pa.field("redshift", pa.float32()),
     pa.field("redshift_err", pa.float32()),
     pa.field("trigger_mjd", pa.float64()),
     pa.field("mjd", pa.list_(pa.float64()), nullable=False),
-    pa.field("band", pa.list_(_BAND), nullable=False),
+    pa.field("band", pa.list_(pa.string()), nullable=False),
     pa.field("flux", pa.list_(pa.float32()), nullable=False),
     pa.field("flux_err", pa.list_(pa.float32()), nullable=False),
     pa.field("detected", pa.list_(pa.bool_()), nullable=False),
@@ -117,8 +115,7 @@ def _columns(
     """Return the columns of `_FIELDS` for some rows."""
     curves = data.curves.take(rows)
     keys = pa.array([band.key for band in BANDS], pa.string())
-    bands = pa.DictionaryArray.from_arrays(pa.array(curves.band), keys)
-    lists = (curves.mjd, bands, curves.flux, curves.flux_err, curves.detected)
+    lists = (curves.mjd, keys.take(pa.array(curves.band)), curves.flux, curves.flux_err, curves.detected)
     offsets = pa.array(curves.splits.astype(np.int32))
     return [
         pa.array(data.object_id[rows]),
@@ -132,9 +129,7 @@ def _columns(
 
 
 def _texts(names: Sequence[str], which: npt.NDArray[np.int64]) -> Any:
-    used, index = np.unique(which, return_inverse=True)
-    dictionary = pa.array([names[row] for row in used], pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(index.astype(np.int32)), dictionary)
+    return pa.array([names[row] for row in which], pa.string())
 
 
 def _optional(values: npt.NDArray[np.floating] | None, n: int, kind: pa.DataType) -> Any:

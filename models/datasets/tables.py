@@ -88,7 +88,7 @@ class Objects:
 
 
 def number_objects(names: npt.NDArray[np.str_]) -> Objects:
-    """Number the objects of a column of names [m]."""
+    """Return the objects that a column of names [m] has."""
     unique, first, number = np.unique(names, return_index=True, return_inverse=True)
     return Objects(
         tuple(str(name) for name in unique), first.astype(np.int64), number.astype(np.int64)

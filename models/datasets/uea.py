@@ -60,9 +60,7 @@ def load_uea(folder: Path, part: str) -> UeaSeries:
     archive, text = folder / f"lsst_{part}.npz", folder / f"LSST_{part.upper()}.ts"
     flux, number = _read_npz(archive) if archive.exists() else _read_ts(text)
     if flux.shape != (len(number), N_BANDS, N_STEPS):
-        raise DataError(
-            f"series of {folder} have the shape {flux.shape}: {_EXPECTED}", flux.shape
-        )
+        raise DataError(f"series of {folder} have the shape {flux.shape}: {_EXPECTED}", flux.shape)
     return UeaSeries(
         f"UEA LSST, {part} part (from PLAsTiCC)",
         flux,
