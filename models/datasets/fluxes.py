@@ -61,17 +61,17 @@ def difference_fluxes(
     """Return total fluxes [m] less a reference flux per star and band, sign kept, [m].
 
     A survey subtracts an image made of some early exposures. So the reference is
-    the mean of up to 15 exposures, drawn at random from the earlier half of those
-    of the star in the band. Its own noise is shared by the whole curve and not
-    added to the errors.
+    the mean of exposures drawn at random from the earlier half of those of the star in
+    the band: half of them, but at most 15 and at least one. Its own noise is shared by
+    the whole curve and not added to the errors.
     """
     rng = np.random.default_rng([seed, 17])
     series = np.unique(star * 256 + band, return_inverse=True)[1]
     count = np.bincount(series)
     age = _place(series, mjd)
     # Later exposures come last in the draw: they are drawn only when nothing else is there.
-    draw = _place(series, rng.random(len(series)) + (age >= np.maximum(count // 2, 1)[series]))
-    size = np.minimum(np.maximum(count // 2, 1), _REFERENCE_EPOCHS)
+    draw = _place(series, rng.random(len(series)) + (age >= (count // 2)[series]))
+    size = np.clip(count // 4, 1, _REFERENCE_EPOCHS)
     chosen = draw < size[series]
     reference = np.bincount(series[chosen], flux[chosen], len(count)) / size
     return np.asarray(flux - reference[series])

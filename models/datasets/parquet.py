@@ -38,10 +38,10 @@ from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from models.datasets.joined import join
 from models.datasets.labelled import LabelledCurves
+from models.datasets.parquet_files import open_parquet
 from models.datasets.parquet_rows import LISTS, AlertCurves, Rows
 from models.datasets.parquet_writer import CLASSES_KEY, NAME_KEY, CurvesWriter, write_parquet
 from models.errors import DataError
@@ -141,7 +141,7 @@ class _Head:
 
 
 def _head(path: Path) -> _Head:
-    with _opened(path) as file:
+    with open_parquet(path, _EXPECTED) as file:
         schema = file.schema_arrow
     missing = [name for name in _REQUIRED if name not in schema.names]
     if missing:
@@ -161,21 +161,11 @@ def _head(path: Path) -> _Head:
     )
 
 
-def _opened(path: Path) -> Any:
-    try:
-        return pq.ParquetFile(path, pre_buffer=False)
-    except OSError as error:
-        reason = error.strerror or "damaged"
-        raise DataError(f"cannot read {path} ({reason}): {_EXPECTED}", path) from error
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not a Parquet file: {_EXPECTED}", path) from error
-
-
 def _parts(files: Sequence[Path], curves_per_chunk: int) -> Iterator[AlertCurves]:
     first_id = 0
     for path in files:
         head, first = _head(path), 0
-        with _opened(path) as file:
+        with open_parquet(path, _EXPECTED) as file:
             for batch in _batches(file, path, curves_per_chunk, head.columns):
                 rows = Rows(batch, path, head.name, head.classes, first, first_id + first)
                 yield rows.read()

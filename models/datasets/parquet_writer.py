@@ -115,7 +115,13 @@ def _columns(
     """Return the columns of `_FIELDS` for some rows."""
     curves = data.curves.take(rows)
     keys = pa.array([band.key for band in BANDS], pa.string())
-    lists = (curves.mjd, keys.take(pa.array(curves.band)), curves.flux, curves.flux_err, curves.detected)
+    lists = (
+        curves.mjd,
+        keys.take(pa.array(curves.band)),
+        curves.flux,
+        curves.flux_err,
+        curves.detected,
+    )
     offsets = pa.array(curves.splits.astype(np.int32))
     return [
         pa.array(data.object_id[rows]),

@@ -10,9 +10,9 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from models.datasets.labelled import LabelledCurves
+from models.datasets.parquet_files import open_parquet
 from models.errors import DataError
 from models.lightcurve import LightCurves, band_index
 
@@ -33,17 +33,14 @@ def read_table(path: Path, columns: Mapping[str, str], expected: str) -> dict[st
     it becomes NaN. Raise `DataError` with ``expected``, what the file must hold, when
     it does not.
     """
-    try:
-        with pq.ParquetFile(path) as file:
-            missing = [name for name in columns if name not in file.schema_arrow.names]
-            if missing:
-                raise DataError(f"{path} lacks {', '.join(missing)}: {expected}", missing)
+    with open_parquet(path, expected) as file:
+        missing = [name for name in columns if name not in file.schema_arrow.names]
+        if missing:
+            raise DataError(f"{path} lacks {', '.join(missing)}: {expected}", missing)
+        try:
             table = file.read(list(columns))
-    except OSError as error:
-        reason = error.strerror or "damaged"
-        raise DataError(f"cannot read {path} ({reason}): {expected}", path) from error
-    except pa.ArrowInvalid as error:
-        raise DataError(f"{path} is not a Parquet file: {expected}", path) from error
+        except (OSError, pa.ArrowInvalid) as error:
+            raise DataError(f"{path} is damaged ({error}): {expected}", path) from error
     return {name: _column(table, name, kind, path) for name, kind in columns.items()}
 
 

@@ -153,9 +153,7 @@ def test_chunks_are_whole_objects_whatever_their_size(tmp_path: Path, rows_per_c
         ("training_set_metadata.csv", "photoz_err", "x", "no column hostgal_photoz_err: download"),
     ],
 )
-def test_files_of_another_form(
-    tmp_path: Path, name: str, old: str, new: str, message: str
-) -> None:
+def test_files_of_another_form(tmp_path: Path, name: str, old: str, new: str, message: str) -> None:
     assert old in KAGGLE[name]
     write(tmp_path, KAGGLE | {name: KAGGLE[name].replace(old, new)})
     with pytest.raises(DataError, match=message):
@@ -233,7 +231,7 @@ def write_many(folder: Path, n_rows: int, per_object: int = 125) -> None:
     ids = np.arange(n_rows // per_object) + 13
     table = {
         "object_id": np.repeat(ids, per_object),
-        "mjd": np.round(rng.uniform(59580, 60674, n_rows), 4),
+        "mjd": 59580.0625 + np.arange(n_rows) % per_object,
         "passband": rng.integers(0, 6, n_rows),
         "flux": np.round(rng.normal(0, 30, n_rows), 4),
         "flux_err": np.full(n_rows, 5.25),

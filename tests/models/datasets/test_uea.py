@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from models.datasets.uea import load_uea
@@ -24,7 +25,7 @@ HEADER = """\
 """
 
 
-def series() -> np.ndarray:
+def series() -> npt.NDArray[np.float32]:
     return np.random.default_rng(1).normal(0, 100, (3, 6, 36)).astype(np.float32)
 
 
