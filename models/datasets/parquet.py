@@ -97,9 +97,9 @@ def parquet_chunks(
 ) -> Iterator[LabelledCurves]:
     """Yield the curves of a file or folder, at most so many at a time, and of one row group.
 
-    In memory is one row group, and the chunk twice. Each chunk has the groups of its own curves, and the classes of its file or, where
-    that does not name them, its own. Raise `DataError`, naming the column, when a file is not
-    as documented.
+    In memory is one row group, and the chunk twice. Each chunk has the groups of its own
+    curves, and the classes of its file or, where that does not name them, its own.
+    Raise `DataError`, naming the column, when a file is not as documented.
     """
     for part in _parts(_files(path), curves_per_chunk):
         yield part.data

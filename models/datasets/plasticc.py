@@ -21,7 +21,7 @@ class and submodel make the group. The redshifts of spectra are not read.
 
 The test part has 450 million rows. It is read in a stream: in memory are the metadata
 (60 bytes per object, 0.2 GB for 3.5 million), ``rows_per_chunk`` rows several times over
-(about 200 bytes per row), and a block of the file.
+(about 200 bytes per row), and 16 MB of the file.
 """
 
 from __future__ import annotations

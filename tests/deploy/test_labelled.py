@@ -15,6 +15,7 @@ from models.datasets.parquet import load_alerts, load_parquet
 from models.errors import ConfigurationError, DataError
 from models.lightcurve import LightCurves
 from stream.alerts import AlertBatch
+from stream.avro.schemas import open_schemas
 from stream.decode import Decoder
 from stream.sources.archive import ArchiveSource
 from tests.archives import write_tarball
@@ -40,7 +41,7 @@ def labels(tmp_path: Path) -> Labels:
 def decoded(alerts_dir: Path) -> AlertBatch:
     messages = ArchiveSource([alerts_dir]).poll(10_000, 0.0)
     assert messages is not None
-    return Decoder().decode(messages)
+    return Decoder(open_schemas(None, None)).decode(messages)
 
 
 def alerts_of(batch: AlertBatch, name: str) -> tuple[LightCurves, list[int]]:
@@ -62,9 +63,9 @@ def test_labels(labels: Labels) -> None:
     assert labels.classes == ("SNIa", "SNIbc", "KN", "RRL", "AGN"), "in order of the taxonomy"
     assert [labels.classes[k] for k in labels.label] == ["SNIbc", "AGN", "SNIa", "RRL", "KN"]
     assert labels.rows["ZTF19aazzpje"] == 2
-    redshift = np.float32([0.00521, np.nan, 0.02, np.nan, 0.1])
+    redshift = np.array([0.00521, np.nan, 0.02, np.nan, 0.1], np.float32)
     np.testing.assert_array_equal(labels.redshift, redshift)
-    error = np.float32([0.0001, np.nan, np.nan, np.nan, 0.1])
+    error = np.array([0.0001, np.nan, np.nan, np.nan, 0.1], np.float32)
     np.testing.assert_array_equal(labels.redshift_err, error)
 
 
@@ -135,7 +136,7 @@ def test_ranks_survive_merging() -> None:
         curve=np.zeros(3, np.int64),
         mjd=np.arange(3.0),
         band=np.zeros(3, np.uint8),
-        flux=np.float32([5, -0.1, 0]),
+        flux=np.array([5, -0.1, 0], np.float32),
         flux_err=np.ones(3, np.float32),
         rank=np.array([0, 1, 2], np.uint8),
         n_curves=1,
@@ -207,5 +208,5 @@ def test_a_table_of_another_form(
 
 
 def test_no_table(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="cannot read the labels in .*No such file"):
+    with pytest.raises(DataError, match=r"cannot read the labels in .*No such file"):
         read_labels(tmp_path / "labels.csv")

@@ -157,7 +157,7 @@ def test_an_alert_that_is_not_the_last_observation(tmp_path: Path) -> None:
 
 def test_curves_that_are_no_alerts(tmp_path: Path) -> None:
     write_parquet(labelled(), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="trigger_mjd of .* lacks 50 of 50 values: the rows must"):
+    with pytest.raises(DataError, match=r"trigger_mjd of .* lacks 50 of 50 values: the rows must"):
         load_alerts(tmp_path / "a.parquet")
 
 

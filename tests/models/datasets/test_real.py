@@ -26,17 +26,17 @@ BTS: Columns = {
     "object": ["ZTF19b", "ZTF18a", "ZTF18a", "ZTF19b", "ZTF20c"],
     "mjd": [58702.5, 58601.5, 58600.5, 58700.5, 58800.5],
     "band": ["g", "r", "g", "i", "r"],
-    "mag": np.float32([20.0, 18.9, 19.0, 20.0, 17.0]),
-    "magerr": np.float32([0.1, 0.05, 0.1, 0.2, 0.02]),
+    "mag": np.array([20.0, 18.9, 19.0, 20.0, 17.0], np.float32),
+    "magerr": np.array([0.1, 0.05, 0.1, 0.2, 0.02], np.float32),
     "class": ["SN Iax", "SN Ia-91T", "SN Ia-91T", "SN Iax", "SN Ia"],
-    "redshift": np.float32([0.03, np.nan, np.nan, 0.03, 0.05]),
-    "a_v": np.float32([0.1] * 5),
+    "redshift": np.array([0.03, np.nan, np.nan, 0.03, 0.05], np.float32),
+    "a_v": np.array([0.1] * 5, np.float32),
 }
 STRIPE82: Columns = {
     "object": ["99"] * 40 + ["1013184"] * 40,
     "mjd": np.concatenate([np.arange(40.0), np.arange(40.0)]) + 51000,
     "band": ["u", "z"] * 40,
-    "mag": np.float32(17 + 0.3 * np.sin(np.arange(80.0))),
+    "mag": (17 + 0.3 * np.sin(np.arange(80.0))).astype(np.float32),
     "magerr": np.full(80, 0.02, np.float32),
     "class": ["RRLc"] * 40 + ["RRLab"] * 40,
 }
@@ -45,16 +45,16 @@ PANTHEON: Columns = {
     "survey": ["DES3YR", "DES3YR", "CSP-DR3", "PS1-MD", "SNLS", "Foundation"],
     "mjd": [56500.5, 56501.5, 55902.2, 56500.0, 52900.0, 57400.0],
     "band": ["g", "z", "g", "z", "i", "r"],
-    "flux": np.float32([10, -30, 5e5, 3, 50, 600]),
-    "flux_err": np.float32([2, 5, 100, 1, 5, 6]),
+    "flux": np.array([10, -30, 5e5, 3, 50, 600], np.float32),
+    "flux_err": np.array([2, 5, 100, 1, 5, 6], np.float32),
     "zp": np.full(6, 27.5, np.float32),
-    "z": np.float32([0.1, 0.1, 0.006, 0.1, 0.5, 0.04]),
+    "z": np.array([0.1, 0.1, 0.006, 0.1, 0.5, 0.04], np.float32),
 }
 ASAS: Columns = {
     "object": ["215707"] * 10 + ["9"] * 10 + ["31"] * 10,
     "mjd": np.arange(30.0) + 51868,
     "band": ["V"] * 30,
-    "mag": np.float32(12 + 0.5 * np.sin(np.arange(30.0))),
+    "mag": (12 + 0.5 * np.sin(np.arange(30.0))).astype(np.float32),
     "magerr": np.full(30, 0.03, np.float32),
     "class": ["RR_Lyrae_FO"] * 10 + ["W_Ursae_Maj"] * 10 + ["RSG"] * 10,
 }
@@ -89,7 +89,7 @@ def test_bts(tmp_path: Path) -> None:
     assert curves.flux[1] == pytest.approx(1e5, rel=1e-5)
     assert curves.flux_err[3] / curves.flux[3] == pytest.approx(0.0921, rel=1e-3)
     assert curves.detected.all()
-    np.testing.assert_array_equal(curves.redshift, np.float32([np.nan, 0.03, 0.05]))
+    np.testing.assert_array_equal(curves.redshift, np.array([np.nan, 0.03, 0.05], np.float32))
     assert curves.redshift_err is not None
     assert np.isnan(curves.redshift_err).all()
 
@@ -101,7 +101,7 @@ def test_stripe82_fluxes_are_differences_of_both_signs(tmp_path: Path) -> None:
     assert data.groups == ("1013184", "99")
     assert {data.classes[k] for k in data.label} == {"RRL"}
     assert set(keys(curves)) == {"sdss:u", "sdss:z"}
-    total = 10 ** ((31.4 - np.float64(STRIPE82["mag"])) / 2.5)
+    total = 10 ** ((31.4 - STRIPE82["mag"].astype(np.float64)) / 2.5)
     star = np.repeat([1, 0], 40)
     for row in (0, 1):
         own = slice(curves.splits[row], curves.splits[row + 1])
@@ -157,7 +157,7 @@ def test_pantheon(tmp_path: Path) -> None:
     assert des.detected.tolist() == [True, True]
     assert curves.detected.sum() == 4, "3 with an error of 1 is none"
     assert curves.redshift is not None
-    assert sorted(curves.redshift.tolist()) == np.float32([0.04, 0.1, 0.1, 0.5]).tolist()
+    assert sorted(curves.redshift.tolist()) == np.array([0.04, 0.1, 0.1, 0.5], np.float32).tolist()
 
 
 def test_asas_classes_of_the_taxonomy_in_the_nearest_band(tmp_path: Path) -> None:
