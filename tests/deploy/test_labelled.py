@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from deploy import labelled
-from deploy.labelled import LabelColumns, Labels, Made, Per, make_curves, read_labels
+from deploy.labelled import Made, Per, make_curves
+from deploy.labels import LabelColumns, Labels, read_labels
 from deploy.settings import Settings
+from models.augment import at_last_detection
 from models.datasets.parquet import load_alerts, load_parquet
 from models.errors import ConfigurationError, DataError
 from models.lightcurve import LightCurves
@@ -47,7 +49,7 @@ def decoded(alerts_dir: Path) -> AlertBatch:
 def alerts_of(batch: AlertBatch, name: str) -> tuple[LightCurves, list[int]]:
     """The alerts of an object, and their ids."""
     rows = [row for row, value in enumerate(batch.object_id.to_pylist()) if value == name]
-    return batch.curves.take(np.array(rows)), batch.alert_id[rows].tolist()
+    return batch.curves.take(np.array(rows, np.int64)), batch.alert_id[rows].tolist()
 
 
 def same(one: LightCurves, other: LightCurves) -> bool:
@@ -89,6 +91,8 @@ def test_per_alert_is_what_every_alert_was_sent_with(
     row = {int(alert): i for i, alert in enumerate(decoded.alert_id)}
     expected_mjd = decoded.trigger_mjd[[row[int(alert)] for alert in data.object_id]]
     np.testing.assert_array_equal(alerts.trigger_mjd, expected_mjd)
+    # So evaluating such rows at the last detection is evaluating the alerts as sent.
+    np.testing.assert_array_equal(at_last_detection(data.curves), alerts.trigger_mjd)
     assert data.curves.redshift is not None
     assert np.nanmax(data.curves.redshift) == np.float32(0.02)
 
