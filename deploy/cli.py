@@ -165,26 +165,31 @@ def demo(
 
 @app.command()
 def train(
-    data: Annotated[Path, typer.Option(help="Folder with the training set, spcc_train.npz.")],
+    recipe: Annotated[
+        Path | None, typer.Argument(help="Recipe in TOML; those shipped are in models/recipes.")
+    ] = None,
+    data: Annotated[
+        Path, typer.Option(help="Folder with the training set, or the simulator's inputs.")
+    ] = Path(),
     out: Annotated[
         Path, typer.Option(help="Folder for model.onnx, card.json and checkpoints.")
     ] = Path("runs/train"),
-    epochs: Annotated[int | None, typer.Option(min=1, help="Passes over the training set.")] = None,
-    seed: Annotated[int, typer.Option(help="Same seed, same data, same model.")] = 0,
+    seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
 ) -> None:
     """Train a model on labelled light curves and export it as a bundle.
 
-    Example: `tinyt2 train --data spcc/ --out runs/first`
+    Example: `tinyt2 train models/recipes/spcc.toml --data spcc/ --out runs/first`
     """
     require("train", "train", "torch")
-    from deploy import display
+    from deploy import display, training
     from models.runtime import load_classifier
-    from models.train import TrainConfig, run
+    from models.train import run
 
-    config = TrainConfig(seed=seed) if epochs is None else TrainConfig(seed=seed, epochs=epochs)
+    changes = {"seed": seed, "epochs": epochs}
     console = Console()
-    path = run(data, out, config, resume, console)
+    path = run(training.load_recipe(recipe, changes), data, out, resume, console)
     display.show_model(console, load_classifier(path).bundle)
 
 

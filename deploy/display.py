@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +17,7 @@ from stream.accounting import Accounting
 __all__ = ["accounts_table", "classes_table", "model_notice", "show_model", "show_replay"]
 
 _MIN_WIDTH: Final = 30
+_MOMENTS: Final = ("last_detection", "random_detection")
 _FIGURES: Final = {"log_loss": "log-loss", "macro_f1": "macro-F1", "ece": "ECE"}
 
 
@@ -116,16 +117,21 @@ def _evaluation_table(card: Card) -> Table:
     for title in _FIGURES.values():
         table.add_column(title, overflow="fold")
     for part in ("test", "validation"):
-        answers = dict(card.evaluation.get(part, {}))
-        by_number = answers.pop("at_detection", {})
-        answers |= {f"detection {number}": entry for number, entry in by_number.items()}
-        for moment, entry in answers.items():
+        for moment, entry in _moments(card.evaluation.get(part, {})).items():
             cells = [_interval(entry[name]) for name in _FIGURES]
-            table.add_row(part, moment.replace("_", " "), str(entry["objects"]), *cells)
+            table.add_row(part, moment, str(entry["objects"]), *cells)
         table.add_section()
     meaning = card.evaluation.get("meaning", {})
     table.caption = "\n".join(f"{name}: {text}" for name, text in meaning.items())
     return table
+
+
+def _moments(part: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the figures of each kind of alert by the name that is shown."""
+    named = {name.replace("_", " "): part.get(name) for name in _MOMENTS}
+    named |= {f"detection {n}": entry for n, entry in part.get("at_detection", {}).items()}
+    named |= {f"after {days} days": entry for days, entry in part.get("at_days", {}).items()}
+    return {name: entry for name, entry in named.items() if entry}
 
 
 def _interval(figure: Mapping[str, float | None]) -> str:

@@ -1,52 +1,41 @@
 """Turn complete light curves into what an alert would have carried.
 
-An alert shows an object up to one detection. Training therefore never sees the
-complete curve but its history at the last or at a random detection, with
-observations missing and often with only the 30 days that a ZTF alert carries.
+An alert shows an object up to one detection, and not all that was observed of it
+until then. Training and evaluation never see the complete curve but such views.
 
 Notation: n curves, m observations in all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from models.lightcurve import DETECTION_SNR, LightCurves
+from models.lightcurve import BANDS, DETECTION_SNR, LightCurves
+from models.recipe import AugmentationRecipe
 
 __all__ = [
-    "Augmentation",
     "alert_views",
+    "as_alerts",
     "at_detection",
     "at_last_detection",
+    "carried_by_alerts",
     "n_detections",
     "random_detection",
 ]
 
-
-@dataclass(frozen=True, slots=True)
-class Augmentation:
-    """How often, as a probability per curve, and how far curves are changed."""
-
-    early: float = 0.5
-    """Cut at a random detection instead of the last."""
-    dim: float = 0.0
-    """Dim by up to ``dim_mag`` magnitudes, with the noise that belongs to it.
-
-    Off: without a redshift the brightness itself tells the classes apart, and dimming
-    made the validation log-loss on SPCC worse.
-    """
-    dim_mag: float = 1.0
-    drop: float = 0.25
-    """Drop up to ``drop_fraction`` of the observations."""
-    drop_fraction: float = 0.5
-    short: float = 0.2
-    """Keep only the last ``short_days`` days, as ZTF alerts do."""
-    short_days: float = 30.0
-    detections_only: float = 0.1
-    """Keep no forced photometry and no limits."""
+_SURVEY: Final = np.array([band.survey for band in BANDS])
+_ZTF_DAYS: Final = 30.0
+"""History that a ZTF alert carries."""
+_LSST_DAYS: Final = 365.0
+_ZTF_FORCED: Final = 0.3
+"""Part of ZTF alerts with forced fluxes, those of schema 4.01 on, instead of upper limits."""
+_LSST_PRECOVERY: Final = 0.2
+"""Part of LSST alerts with forced fluxes from before the first detection."""
 
 
 def at_detection(curves: LightCurves, rank: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
@@ -78,15 +67,49 @@ def random_detection(curves: LightCurves, rng: np.random.Generator) -> npt.NDArr
     return at_detection(curves, rng.integers(0, np.maximum(n_detections(curves), 1)))
 
 
-def alert_views(
-    curves: LightCurves, rng: np.random.Generator, how: Augmentation
-) -> tuple[LightCurves, npt.NDArray[np.float64]]:
-    """Return one random view of each curve and its trigger times, [n]."""
+def as_alerts(
+    curves: LightCurves, trigger_mjd: npt.NDArray[np.float64], rng: np.random.Generator
+) -> LightCurves:
+    """Return of complete curves what alerts at the triggers, days, [n], would carry.
+
+    ZTF: the last 30 days; what is no detection is an upper limit (flux 0), or in some
+    alerts a forced flux. LSST: the last 12 months; forced fluxes from the first
+    detection on, in some alerts from before. Curves of other surveys up to the trigger.
+    Of which kind an alert is, is drawn from ``rng``.
+    """
     n, counts = len(curves), curves.n_observations
+    first_band = curves.band[np.minimum(curves.splits[:-1], max(len(curves.band) - 1, 0))]
+    survey = _SURVEY[first_band]
+    ztf, lsst = survey == "ztf", survey == "lsst"
+    days = np.where(ztf, _ZTF_DAYS, np.where(lsst, _LSST_DAYS, np.inf))
+    limits = ztf & (rng.random(n) >= _ZTF_FORCED)
+    begin = np.where(
+        lsst & (rng.random(n) >= _LSST_PRECOVERY), at_detection(curves, np.zeros(n, int)), -np.inf
+    )
+    age = np.repeat(trigger_mjd, counts) - curves.mjd
+    keep = (age >= 0) & (age <= np.repeat(days, counts)) & (curves.mjd >= np.repeat(begin, counts))
+    flux = np.where(np.repeat(limits, counts) & ~curves.detected, 0, curves.flux)
+    return replace(curves, flux=flux.astype(np.float32)).where(keep)
+
+
+def carried_by_alerts(
+    seed: int,
+) -> Callable[[LightCurves, npt.NDArray[np.float64]], LightCurves]:
+    """Return `as_alerts` with the same draws at every call, so that models can be compared."""
+    return lambda curves, trigger: as_alerts(curves, trigger, np.random.default_rng([seed, 6]))
+
+
+def alert_views(
+    curves: LightCurves, rng: np.random.Generator, how: AugmentationRecipe
+) -> tuple[LightCurves, npt.NDArray[np.float64]]:
+    """Return one random view of each curve and its trigger times, days, [n]."""
+    n = len(curves)
     curves = _dim(curves, rng, how)
     trigger = np.where(
         rng.random(n) < how.early, random_detection(curves, rng), at_last_detection(curves)
     )
+    curves = as_alerts(curves, trigger, rng)
+    counts = curves.n_observations
     drop = np.where(rng.random(n) < how.drop, rng.uniform(0, how.drop_fraction, n), 0.0)
     days = np.where(rng.random(n) < how.short, how.short_days, np.inf)
     only = rng.random(n) < how.detections_only
@@ -94,28 +117,27 @@ def alert_views(
     keep = rng.random(len(age)) >= np.repeat(drop, counts)
     keep &= curves.detected | ~np.repeat(only, counts)
     keep |= age == 0
-    keep &= (age >= 0) & (age <= np.repeat(days, counts))
+    keep &= age <= np.repeat(days, counts)
     return curves.where(keep), trigger
 
 
-def _dim(curves: LightCurves, rng: np.random.Generator, how: Augmentation) -> LightCurves:
+def _dim(curves: LightCurves, rng: np.random.Generator, how: AugmentationRecipe) -> LightCurves:
     """Scale fluxes down and add the noise that keeps their errors true.
 
     Curves that would lose their last detection stay as they are.
     """
+    if how.dim == 0:
+        return curves
     n, counts = len(curves), curves.n_observations
     mag = np.where(rng.random(n) < how.dim, rng.uniform(0, how.dim_mag, n), 0.0)
     factor = np.repeat(10 ** (-0.4 * mag), counts)
     noise = rng.standard_normal(len(factor)) * np.sqrt(1 - factor**2)
     flux = (curves.flux * factor + curves.flux_err * noise).astype(np.float32)
-    detected = curves.detected & (flux > DETECTION_SNR * curves.flux_err)
-    dimmed = LightCurves(curves.splits, curves.mjd, curves.band, flux, curves.flux_err, detected)
+    detected = curves.detected & (np.abs(flux) > DETECTION_SNR * curves.flux_err)
+    dimmed = replace(curves, flux=flux, detected=detected)
     seen = np.repeat((n_detections(dimmed) > 0) & (mag > 0), counts)
-    return LightCurves(
-        curves.splits,
-        curves.mjd,
-        curves.band,
-        np.where(seen, flux, curves.flux),
-        curves.flux_err,
-        np.where(seen, detected, curves.detected),
+    return replace(
+        curves,
+        flux=np.where(seen, flux, curves.flux),
+        detected=np.where(seen, detected, curves.detected),
     )

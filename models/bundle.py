@@ -23,14 +23,13 @@ from pydantic import (
     model_validator,
 )
 
-from models.errors import BundleError
-from models.features import FEATURE_SPEC, LENGTH_BUCKETS
+from models.errors import BundleError, ConfigurationError
+from models.feature_sets import FeatureSet, feature_set
 from models.lightcurve import BANDS
 
 __all__ = [
     "CARD_NAME",
     "DEPLOYED_MODEL",
-    "INPUT_NAMES",
     "MANIFEST_KEY",
     "MAX_MANIFEST_BYTES",
     "OUTPUT_NAMES",
@@ -51,8 +50,6 @@ MAX_MANIFEST_BYTES: Final = 8192
 _MAX_MODEL_BYTES: Final = 64 * 2**20
 _PROVIDER: Final = "CPUExecutionProvider"
 
-INPUT_NAMES: Final = ("tokens", "mask", "objects")
-"""Graph inputs: the fields of `models.features.ModelInputs`."""
 OUTPUT_NAMES: Final = ("probabilities", "ood_score")
 """Graph outputs: [B, K] summing to 1, and [B] higher = less like the training data."""
 
@@ -103,8 +100,11 @@ class Manifest(_Strict):
     classes: list[ModelClass] = Field(min_length=1, description="In the order of the output.")
     bands: list[str] = Field(description="Band table the model was made with, in order.")
     surveys: list[str] = Field(description="Surveys whose alerts it accepts.")
-    feature_spec: str
+    feature_spec: str = Field(description="What it reads, a name in `models.feature_sets`.")
     minimum_observations: int = Field(ge=1)
+    ood_threshold: float | None = Field(
+        description="Alerts with a higher out-of-distribution score are not classified."
+    )
     length_buckets: list[int] = Field(description="Padded lengths it was checked with.")
     precision: str = Field(description="How the weights are stored: float32, int8, ...")
     training_data: str = Field(description="The honest name of what it was trained on.")
@@ -137,6 +137,7 @@ class Bundle:
     n_bytes: int
     manifest: Manifest
     card: Card
+    features: FeatureSet
     session: ort.InferenceSession
     provider: str
 
@@ -150,7 +151,10 @@ def load_bundle(path: Path = DEPLOYED_MODEL, threads: int = 1) -> Bundle:
     providers = session.get_providers()
     if providers[:1] != [_PROVIDER]:
         raise BundleError(f"ONNX Runtime runs on {providers}, expected {_PROVIDER}", providers)
-    return Bundle(path, sha256, len(content), _manifest(path, session), card, session, providers[0])
+    manifest = _manifest(path, session)
+    features = _features(path, manifest)
+    _check_fit(path, manifest, features, session)
+    return Bundle(path, sha256, len(content), manifest, card, features, session, providers[0])
 
 
 def _read(path: Path) -> bytes:
@@ -189,12 +193,6 @@ def _open_session(path: Path, content: bytes, threads: int) -> ort.InferenceSess
     # ONNX Runtime raises a dozen classes of its own that share only Exception.
     except Exception as error:
         raise BundleError(f"ONNX Runtime cannot load {path}: {error}", path) from error
-    names = tuple(node.name for node in session.get_inputs())
-    outputs = tuple(node.name for node in session.get_outputs())
-    if names != INPUT_NAMES or outputs != OUTPUT_NAMES:
-        raise BundleError(
-            f"{path} maps {names} to {outputs}, expected {INPUT_NAMES} to {OUTPUT_NAMES}", names
-        )
     return session
 
 
@@ -205,32 +203,43 @@ def _manifest(path: Path, session: ort.InferenceSession) -> Manifest:
     if len(text.encode()) > MAX_MANIFEST_BYTES:
         raise BundleError(f"the manifest of {path} is larger than {MAX_MANIFEST_BYTES} bytes", path)
     try:
-        manifest = Manifest.model_validate_json(text)
+        return Manifest.model_validate_json(text)
     except ValidationError as error:
         raise BundleError(f"the manifest of {path} is not valid: {error}", path) from error
-    _check_fit(path, manifest, session)
-    return manifest
 
 
-def _check_fit(path: Path, manifest: Manifest, session: ort.InferenceSession) -> None:
+def _features(path: Path, manifest: Manifest) -> FeatureSet:
+    try:
+        return feature_set(manifest.feature_spec)
+    except ConfigurationError as error:
+        raise BundleError(
+            f"{path} needs the features {manifest.feature_spec!r}: {error}; install the tinyt2 "
+            "that made it",
+            manifest.feature_spec,
+        ) from error
+
+
+def _check_fit(
+    path: Path, manifest: Manifest, features: FeatureSet, session: ort.InferenceSession
+) -> None:
     """Raise `BundleError` when the graph or this tinyt2 is not what a manifest was made for."""
+    names = tuple(node.name for node in session.get_inputs())
+    outputs = tuple(node.name for node in session.get_outputs())
+    if names != features.names or outputs != OUTPUT_NAMES:
+        raise BundleError(
+            f"{path} maps {names} to {outputs}, expected {features.names} to {OUTPUT_NAMES}", names
+        )
     answers = session.get_outputs()[0].shape[-1]
     if answers != len(manifest.classes):
         raise BundleError(
             f"{path} answers for {answers} classes, its manifest names {len(manifest.classes)}",
             answers,
         )
-    if manifest.feature_spec != FEATURE_SPEC:
-        raise BundleError(
-            f"{path} needs the features {manifest.feature_spec!r}, this tinyt2 computes "
-            f"{FEATURE_SPEC!r}: install the tinyt2 that made it",
-            manifest.feature_spec,
-        )
     if manifest.bands != [band.key for band in BANDS][: len(manifest.bands)]:
         raise BundleError(f"{path} was made with another band table", manifest.bands)
-    if manifest.length_buckets != list(LENGTH_BUCKETS):
+    if manifest.length_buckets != list(features.lengths):
         raise BundleError(
             f"{path} was checked with the length buckets {manifest.length_buckets}, "
-            f"features are padded to {list(LENGTH_BUCKETS)}",
+            f"features are padded to {list(features.lengths)}",
             manifest.length_buckets,
         )

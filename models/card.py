@@ -2,122 +2,116 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import torch
+import numpy.typing as npt
 
 from models.bundle import Card, Golden, Manifest, ModelClass
 from models.calibrate import softmax
 from models.datasets import LabelledCurves
 from models.export import library_versions
-from models.features import FEATURE_SPEC, LENGTH_BUCKETS, OBJECT_CHANNELS, model_inputs
+from models.features import OBJECT_CHANNELS, model_inputs
 from models.lightcurve import BANDS
+from models.networks import n_parameters
+from models.t2 import T2
 from models.taxonomy import class_id
 from models.tiny import Tiny
-from models.trainer import TrainConfig, Trainer
+from models.trainer import Trainer
 
 __all__ = ["make_card", "make_manifest"]
 
-_SURVEYS: Final = ("ztf", "lsst")
-_MINIMUM_OBSERVATIONS: Final = 3
 _QUANTILES: Final = (0.01, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-_NOTICE: Final = (
-    "Trained only on {data}. It accepts ZTF and LSST observations by their wavelength, to show "
-    "the whole way from alert to answer; it has never seen a real alert, a variable star, an "
-    "active galaxy or an artefact, so its answers on real alerts mean little yet."
-)
 
 
-def make_manifest(data: LabelledCurves, config: TrainConfig, golden: list[Golden]) -> Manifest:
+def make_manifest(trainer: Trainer, golden: list[Golden], ood_threshold: float | None) -> Manifest:
     """Return what serving needs to know of a model. Nothing in it changes from run to run."""
+    recipe, data = trainer.recipe, trainer.parts.train
     return Manifest(
-        name=config.name,
-        version=config.version,
+        name=recipe.model.name,
+        version=recipe.model.version,
         classes=[ModelClass(name=name, id=class_id(name)) for name in data.classes],
         bands=[band.key for band in BANDS],
-        surveys=list(_SURVEYS),
-        feature_spec=FEATURE_SPEC,
-        minimum_observations=_MINIMUM_OBSERVATIONS,
-        length_buckets=list(LENGTH_BUCKETS),
+        surveys=recipe.model.surveys,
+        feature_spec=trainer.features.spec,
+        minimum_observations=recipe.model.minimum_observations,
+        ood_threshold=ood_threshold,
+        length_buckets=list(trainer.features.lengths),
         precision="float32",
         training_data=data.name,
-        notice=_NOTICE.format(data=data.name),
-        recipe=f"tinyt2 train --data DIR (data set {config.dataset}, seed {config.seed})",
+        notice=recipe.model.notice,
+        recipe=f"tinyt2 train (data set {recipe.data.dataset}, seed {recipe.training.seed})",
         parent=None,
         golden=golden,
     )
 
 
-def make_card(
-    model: Tiny,
-    data: LabelledCurves,
-    trainer: Trainer,
-    evaluation: dict[str, Any],
-    manifest: Manifest,
-    parity: float,
-) -> Card:
-    """Return the card of a trained model, still without the sha256 of its file."""
+def make_card(model: Tiny | T2, trainer: Trainer, manifest: Manifest, parity: float) -> Card:
+    """Return the card of a trained model, still without sha256 and evaluation."""
     return Card(
         model_sha256="",
         name=manifest.name,
         version=manifest.version,
         notice=manifest.notice,
         architecture={
-            "network": "models.tiny.Tiny: observation tokens read by latent queries",
-            **asdict(model.config),
-            "parameters": sum(p.numel() for p in model.parameters()),
+            "network": f"{type(model).__module__}.{type(model).__name__}",
+            **trainer.recipe.network.model_dump(),
+            "parameters": n_parameters(model),
             "temperature": float(model.temperature),
             "largest_difference_of_onnx_and_torch": parity,
         },
-        training=_training(data, trainer),
-        evaluation=evaluation,
-        drift_reference=_drift_reference(model, data, trainer),
+        training=_training(trainer),
+        evaluation={},
+        drift_reference=_drift_reference(model, trainer),
         libraries=library_versions(),
     )
 
 
-def _training(data: LabelledCurves, trainer: Trainer) -> dict[str, Any]:
-    split = trainer.split
-    parts = {"train": split.train, "validation": split.validation, "test": split.test}
-    counts = {
-        part: np.bincount(data.label[rows], minlength=len(data.classes)).tolist()
-        for part, rows in parts.items()
+def _training(trainer: Trainer) -> dict[str, Any]:
+    parts = trainer.parts
+    named: Mapping[str, LabelledCurves] = {
+        "train": parts.train,
+        "validation": parts.validation,
+        **{f"test: {name}": part for name, part in parts.tests.items()},
     }
     return {
-        "data": data.name,
-        "objects": {
-            part: dict(zip(data.classes, count, strict=True)) for part, count in counts.items()
-        },
-        "templates_never_trained_on": list(split.held_out),
-        "config": asdict(trainer.config),
+        "data": parts.train.name,
+        "objects": {name: _counts(part) for name, part in named.items()},
+        "artefacts": {name: len(curves) for name, curves in parts.artefacts.items()},
+        "templates_never_trained_on": list(parts.held_out),
+        "recipe": trainer.recipe.model_dump(exclude={"model"}),
         "epochs_run": trainer.epoch,
         "epoch_chosen": trainer.best_epoch,
         "wall_time_s": round(trainer.seconds, 1),
     }
 
 
-def _drift_reference(model: Tiny, data: LabelledCurves, trainer: Trainer) -> dict[str, Any]:
+def _counts(data: LabelledCurves) -> dict[str, int]:
+    counts = np.bincount(data.label, minlength=len(data.classes)).tolist()
+    return dict(zip(data.classes, counts, strict=True))
+
+
+def _drift_reference(model: Tiny | T2, trainer: Trainer) -> dict[str, Any]:
     """Describe inputs and answers on the validation alerts, to compare a stream with."""
-    batches = model_inputs(*trainer.validation)
-    objects = np.concatenate([batch.objects for batch in batches]).astype(np.float64)
-    logits, _ = trainer.validation_answers(model)
-    predicted = np.bincount(logits.argmax(axis=1), minlength=len(data.classes)) / len(logits)
-    top = softmax(logits, float(model.temperature)).max(axis=1)
-    ood_score = -torch.logsumexp(torch.from_numpy(logits), -1).numpy().astype(np.float64)
-    channels = dict(zip(OBJECT_CHANNELS, objects.T, strict=True))
+    views, trigger, _ = trainer.validation
+    logits, ood_score, _ = trainer.validation_answers(model)
+    probabilities = softmax(logits, float(model.temperature))
+    classes = trainer.parts.train.classes
+    predicted = np.bincount(logits.argmax(axis=1), minlength=len(classes)) / len(logits)
+    objects = np.concatenate([batch.objects for batch in model_inputs(views, trigger)])
+    channels = dict(zip(OBJECT_CHANNELS, objects.T.astype(np.float64), strict=True))
     return {
         "alerts": len(logits),
         "quantile_levels": list(_QUANTILES),
         "inputs": {name: _describe(values) for name, values in channels.items()},
-        "predicted_fractions": dict(zip(data.classes, predicted.tolist(), strict=True)),
-        "max_probability": _describe(top),
-        "ood_score": _describe(ood_score),
+        "predicted_fractions": dict(zip(classes, predicted.tolist(), strict=True)),
+        "max_probability": _describe(probabilities.max(axis=1)),
+        "ood_score": _describe(ood_score.astype(np.float64)),
     }
 
 
-def _describe(values: np.typing.NDArray[np.float64]) -> dict[str, Any]:
+def _describe(values: npt.NDArray[np.float64]) -> dict[str, Any]:
     return {
         "mean": float(values.mean()),
         "std": float(values.std()),

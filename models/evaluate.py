@@ -3,7 +3,7 @@
 Plain functions from arrays to JSON-ready dictionaries. A figure that a sample
 does not define (a class without objects, nothing predicted) is None.
 
-Notation: n objects, K classes.
+Notation: n alerts, K classes, R resamples.
 """
 
 from __future__ import annotations
@@ -13,47 +13,58 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from sklearn import config_context, metrics
 
 from models.augment import at_detection, at_last_detection, n_detections, random_detection
 from models.calibrate import softmax
+from models.errors import DataError
 from models.lightcurve import LightCurves
+from models.resampling import Resamples, interval, ranking, resample, weighted_counts
 
-__all__ = ["by_detections", "evaluate", "expected_calibration_error", "figures"]
+__all__ = [
+    "DAY_SLICES",
+    "DETECTION_SLICES",
+    "at_days",
+    "by_days",
+    "by_detections",
+    "compare",
+    "evaluate",
+    "expected_calibration_error",
+    "figures",
+    "log_losses",
+    "point_figures",
+    "resampled_figures",
+]
 
-Logits = Callable[[LightCurves, npt.NDArray[np.float64]], npt.NDArray[np.float32]]
+Floats = npt.NDArray[np.float64]
+
+Logits = Callable[[LightCurves, Floats], npt.NDArray[np.float32]]
 """Scores of curves at their triggers, [n, K]."""
 
-DETECTION_SLICES: Final = (3, 5, 10, 20)
-"""Alerts that are evaluated on their own: those of the 3rd, 5th, ... detection."""
+DETECTION_SLICES: Final = (1, 2, 3, 5, 10, 20, 50)
+"""Alerts that are evaluated on their own: those of the 1st, 2nd, ... detection."""
+
+DAY_SLICES: Final = (0, 3, 7, 14, 30, 60, 120)
+"""Days since the first detection at which the latest alert of each object is evaluated."""
+
+ECE_BINS: Final = 15
+"""Equal bins of confidence of the calibration error and the reliability diagram."""
 
 _FLOOR: Final = 1e-15
-_ECE_BINS: Final = 15
-_INTERVAL_PERCENT: Final = (2.5, 97.5)
 
 
 def log_losses(
     probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
 ) -> dict[str, float | None]:
     """Return the natural log-loss and the flat one (mean over classes), in nats."""
-    k = probabilities.shape[1]
-    own = probabilities[np.arange(len(label)), label].astype(np.float64)
-    loss = -np.log(np.clip(own, _FLOOR, 1.0))
-    counts = np.bincount(label, minlength=k)
-    sums = np.bincount(label, weights=loss, minlength=k)
-    flat = float(np.mean(sums / counts)) if counts.all() else None
-    return {"log_loss": float(loss.mean()), "flat_log_loss": flat}
+    found = point_figures(probabilities, label, [str(k) for k in range(probabilities.shape[1])])
+    return {name: found[name] for name in ("log_loss", "flat_log_loss")}
 
 
 def expected_calibration_error(
     probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
 ) -> float:
     """Return the mean distance of confidence and accuracy in 15 equal bins of confidence."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == label
-    bins = np.minimum((confidence * _ECE_BINS).astype(np.int64), _ECE_BINS - 1)
-    gap = np.bincount(bins, weights=confidence.astype(np.float64) - right, minlength=_ECE_BINS)
-    return float(np.abs(gap).sum() / len(label))
+    return float(_calibration_error(resample(np.arange(len(label)), 0, 0), probabilities, label)[0])
 
 
 def point_figures(
@@ -61,27 +72,38 @@ def point_figures(
     label: npt.NDArray[np.int64],
     classes: Sequence[str],
 ) -> dict[str, float | None]:
-    """Return all scalar figures; ``auc_X`` is X against the rest, the rest are per class."""
-    answer = probabilities.argmax(axis=1)
-    rows = np.arange(len(classes))
-    precision, recall, f1, _ = metrics.precision_recall_fscore_support(
-        label, answer, labels=rows, zero_division=0.0
-    )
-    counts = np.bincount(label, minlength=len(classes))
-    predicted = np.bincount(answer, minlength=len(classes))
-    scalars: dict[str, float | None] = {
-        **log_losses(probabilities, label),
-        "accuracy": float(np.mean(answer == label)),
-        "macro_f1": float(np.mean(f1)) if counts.all() else None,
-        "ece": expected_calibration_error(probabilities, label),
-    }
-    for k, name in enumerate(classes):
-        both = 0 < counts[k] < len(label)
-        auc = metrics.roc_auc_score(label == k, probabilities[:, k]) if both else None
-        scalars[f"auc_{name}"] = None if auc is None else float(auc)
-        scalars[f"recall_{name}"] = float(recall[k]) if counts[k] else None
-        scalars[f"precision_{name}"] = float(precision[k]) if predicted[k] else None
-    return scalars
+    """Return all scalar figures of alerts, without intervals; see `resampled_figures`."""
+    alone = resample(np.arange(len(label)), 0, 0)
+    found = resampled_figures(probabilities, label, classes, alone)
+    return {name: float(v[0]) if np.isfinite(v[0]) else None for name, v in found.items()}
+
+
+def resampled_figures(
+    probabilities: npt.NDArray[np.floating],
+    label: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    resamples: Resamples,
+    averaged: npt.NDArray[np.int64] | None = None,
+) -> dict[str, Floats]:
+    """Return every scalar figure of every resample, each [1 + R], NaN where undefined.
+
+    ``auc_X`` and ``average_precision_X`` are X against the rest, ``recall_X``,
+    ``precision_X`` and ``log_loss_X`` are those of one class. ``flat`` and ``macro``
+    figures are means over the classes ``averaged``: rows of ``classes``, all by default.
+    """
+    k = len(classes)
+    averaged = np.arange(k) if averaged is None else averaged
+    found = _losses(resamples, probabilities, label, averaged)
+    found |= _answers(resamples, probabilities.argmax(axis=1), label, classes, averaged)
+    found["ece"] = _calibration_error(resamples, probabilities, label)
+    for row, name in enumerate(classes):
+        area, precision = ranking(resamples, probabilities[:, row], label == row)
+        found |= {f"auc_{name}": area, f"average_precision_{name}": precision}
+    for kind in ("auc", "average_precision", "recall"):
+        each = np.stack([found[f"{kind}_{classes[row]}"] for row in averaged])
+        found[f"macro_{kind}"] = each.mean(axis=0)
+    own = _losses_by_class(resamples, probabilities, label)
+    return found | {f"log_loss_{name}": own[:, row] for row, name in enumerate(classes)}
 
 
 def figures(
@@ -90,29 +112,73 @@ def figures(
     classes: Sequence[str],
     bootstrap: int = 500,
     seed: int = 0,
+    object_id: npt.NDArray[np.integer] | None = None,
+    averaged: npt.NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Return every figure of probabilities [n, K] for labels [n] with a 95 % interval.
 
-    The interval is the percentile bootstrap over the n objects; every object
-    must occur once. ``confusion`` counts rows of true by columns of predicted classes.
+    The interval is the percentile bootstrap over objects: ``object_id`` [n] says
+    whose alerts are (by default, each is an object of its own). ``confusion``
+    counts rows of true by columns of predicted classes, in alerts.
     """
-    rng = np.random.default_rng(seed)
-    resampled: dict[str, list[float]] = {}
-    # Checking the arguments is most of the time that scikit-learn takes here.
-    with config_context(assume_finite=True, skip_parameter_validation=True):
-        for _ in range(bootstrap):
-            rows = rng.integers(0, len(label), len(label))
-            for name, value in point_figures(probabilities[rows], label[rows], classes).items():
-                resampled.setdefault(name, []).extend([] if value is None else [value])
-    result: dict[str, Any] = {"objects": len(label)}
-    for name, value in point_figures(probabilities, label, classes).items():
-        spread = resampled.get(name, [])
-        low, high = np.percentile(spread, _INTERVAL_PERCENT).tolist() if spread else (None, None)
-        triple = {"value": value, "low": low, "high": high}
-        result[name] = {k: None if v is None else round(v, 5) for k, v in triple.items()}
-    answer = probabilities.argmax(axis=1)
-    confusion = metrics.confusion_matrix(label, answer, labels=np.arange(len(classes)))
-    return {**result, "confusion": confusion.tolist()}
+    ids = np.arange(len(label)) if object_id is None else object_id
+    resamples = resample(ids, bootstrap, seed)
+    found = resampled_figures(probabilities, label, classes, resamples, averaged)
+    k = len(classes)
+    confusion = np.bincount(label * k + probabilities.argmax(axis=1), minlength=k * k)
+    return {
+        "objects": resamples.n_objects,
+        "alerts": len(label),
+        **{name: interval(values) for name, values in found.items()},
+        "confusion": confusion.reshape(k, k).tolist(),
+    }
+
+
+def compare(
+    probabilities_a: npt.NDArray[np.floating],
+    probabilities_b: npt.NDArray[np.floating],
+    label: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    object_id: npt.NDArray[np.integer] | None = None,
+    bootstrap: int = 500,
+    seed: int = 0,
+    averaged: npt.NDArray[np.int64] | None = None,
+) -> dict[str, Any]:
+    """Return how model a differs from model b on the same alerts, with 95 % intervals.
+
+    Paired: both see the same resamples of objects. Losses are ratios a / b (below 1:
+    a is better), all else differences a - b (above 0: a is better; ``ece``: worse).
+    """
+    if probabilities_a.shape != probabilities_b.shape:
+        shapes = (probabilities_a.shape, probabilities_b.shape)
+        raise DataError(f"models to compare must answer alike, not {shapes}", shapes)
+    ids = np.arange(len(label)) if object_id is None else object_id
+    resamples = resample(ids, bootstrap, seed)
+    a, b = (
+        resampled_figures(answers, label, classes, resamples, averaged)
+        for answers in (probabilities_a, probabilities_b)
+    )
+    result: dict[str, Any] = {"objects": resamples.n_objects, "alerts": len(label)}
+    for name in a:
+        if "log_loss" in name:
+            ratio = np.divide(
+                a[name], b[name], out=np.full_like(a[name], np.nan), where=b[name] > 0
+            )
+            result[f"{name}_ratio"] = interval(ratio)
+        else:
+            result[f"{name}_difference"] = interval(a[name] - b[name])
+    return result
+
+
+def at_days(curves: LightCurves, days: float) -> Floats:
+    """Return the time of each curve's last detection within ``days`` of its first, [n].
+
+    A curve without detections gives its last observation.
+    """
+    first = at_detection(curves, np.zeros(len(curves), np.int64))
+    early = curves.mjd <= np.repeat(first, curves.n_observations) + days
+    counted = n_detections(curves.where(early))
+    return at_detection(curves, counted - 1)
 
 
 def by_detections(
@@ -123,7 +189,7 @@ def by_detections(
     temperature: float,
     bootstrap: int,
 ) -> dict[str, Any]:
-    """Return the figures at the alert of the 3rd, 5th, 10th and 20th detection.
+    """Return the figures at the alerts of the detections of `DETECTION_SLICES`.
 
     Each counts only the objects that have so many: compare rows with care.
     """
@@ -139,6 +205,30 @@ def by_detections(
     return slices
 
 
+def by_days(
+    logits: Logits,
+    curves: LightCurves,
+    label: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    temperature: float,
+    bootstrap: int,
+) -> dict[str, Any]:
+    """Return the figures at each object's latest alert `DAY_SLICES` after its first detection.
+
+    All objects with a detection count at all times, whether still seen or faded.
+    """
+    rows = np.flatnonzero(n_detections(curves))
+    if not len(rows):
+        return {}
+    some = curves.take(rows)
+    return {
+        str(days): figures(
+            softmax(logits(some, at_days(some, days)), temperature), label[rows], classes, bootstrap
+        )
+        for days in DAY_SLICES
+    }
+
+
 def evaluate(
     logits: Logits,
     curves: LightCurves,
@@ -151,7 +241,7 @@ def evaluate(
     """Return the figures of one part of a data set, one alert per object.
 
     At the last detection (all that alerts ever tell), at a random one (what a
-    stream delivers), and at detections of fixed number.
+    stream delivers), at detections of fixed number and at fixed days.
     """
     rng = np.random.default_rng([seed, 5])
     triggers = {
@@ -162,5 +252,70 @@ def evaluate(
         name: figures(softmax(logits(curves, trigger), temperature), label, classes, bootstrap)
         for name, trigger in triggers.items()
     }
-    result["at_detection"] = by_detections(logits, curves, label, classes, temperature, bootstrap)
-    return result
+    sliced = (logits, curves, label, classes, temperature, bootstrap)
+    return {**result, "at_detection": by_detections(*sliced), "at_days": by_days(*sliced)}
+
+
+def _nll(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]) -> Floats:
+    own = probabilities[np.arange(len(label)), label].astype(np.float64)
+    return np.asarray(-np.log(np.clip(own, _FLOOR, 1.0)))
+
+
+def _over(part: Floats, whole: Floats) -> Floats:
+    """Divide, giving NaN where there is nothing to divide by."""
+    return np.asarray(np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0))
+
+
+def _losses_by_class(
+    resamples: Resamples, probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
+) -> Floats:
+    k = probabilities.shape[1]
+    sums = weighted_counts(resamples, label, k, _nll(probabilities, label))
+    return _over(sums, weighted_counts(resamples, label, k))
+
+
+def _losses(
+    resamples: Resamples,
+    probabilities: npt.NDArray[np.floating],
+    label: npt.NDArray[np.int64],
+    averaged: npt.NDArray[np.int64],
+) -> dict[str, Floats]:
+    one = np.zeros(len(label), np.int64)
+    total = weighted_counts(resamples, one, 1, _nll(probabilities, label))
+    flat = _losses_by_class(resamples, probabilities, label)[:, averaged].mean(axis=1)
+    count = weighted_counts(resamples, one, 1)
+    return {"log_loss": _over(total, count)[:, 0], "flat_log_loss": flat}
+
+
+def _answers(
+    resamples: Resamples,
+    answer: npt.NDArray[np.int64],
+    label: npt.NDArray[np.int64],
+    classes: Sequence[str],
+    averaged: npt.NDArray[np.int64],
+) -> dict[str, Floats]:
+    """Return the figures of the most probable class, from the confusion of each resample."""
+    k = len(classes)
+    confusion = weighted_counts(resamples, label * k + answer, k * k).reshape(-1, k, k)
+    true, predicted = confusion.sum(axis=2), confusion.sum(axis=1)
+    right = np.diagonal(confusion, axis1=1, axis2=2)
+    recall, precision = _over(right, true), _over(right, predicted)
+    f1 = np.where(true > 0, 2 * right / np.maximum(true + predicted, 1), np.nan)
+    found = {
+        "accuracy": _over(right.sum(axis=1), true.sum(axis=1)),
+        "macro_f1": f1[:, averaged].mean(axis=1),
+    }
+    for row, name in enumerate(classes):
+        found |= {f"recall_{name}": recall[:, row], f"precision_{name}": precision[:, row]}
+    return found
+
+
+def _calibration_error(
+    resamples: Resamples, probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
+) -> Floats:
+    confidence = probabilities.max(axis=1).astype(np.float64)
+    right = probabilities.argmax(axis=1) == label
+    bins = np.minimum((confidence * ECE_BINS).astype(np.int64), ECE_BINS - 1)
+    gap = weighted_counts(resamples, bins, ECE_BINS, confidence - right)
+    count = weighted_counts(resamples, bins, ECE_BINS)
+    return _over(np.abs(gap).sum(axis=1), count.sum(axis=1))

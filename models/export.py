@@ -2,8 +2,6 @@
 
 The same weights give the same bytes: what the exporter adds for debugging
 (source paths, stack traces, names of the building process) is removed.
-
-Notation: B batch, L observations, C token channels, G object channels.
 """
 
 from __future__ import annotations
@@ -26,7 +24,6 @@ from torch import nn
 
 from models.bundle import (
     CARD_NAME,
-    INPUT_NAMES,
     MANIFEST_KEY,
     MAX_MANIFEST_BYTES,
     OUTPUT_NAMES,
@@ -35,9 +32,10 @@ from models.bundle import (
     Manifest,
 )
 from models.errors import BundleError
-from models.features import LENGTH_BUCKETS, OBJECT_CHANNELS, TOKEN_CHANNELS, model_inputs
+from models.feature_sets import FeatureSet, Inputs, ObservationTokens
+from models.features import LENGTH_BUCKETS
+from models.lightcurve import BANDS, DETECTION, FORCED, LightCurves
 from models.runtime import golden_curves
-from models.tiny import Tiny
 
 __all__ = [
     "MODEL_NAME",
@@ -48,25 +46,30 @@ __all__ = [
     "replace",
     "to_onnx",
     "write",
+    "write_card",
 ]
 
 MODEL_NAME: Final = "model.onnx"
 _OPSET: Final = 20
 _TOLERANCE: Final = 1e-5
 _BATCHES: Final = (1, 7)
+_TOKENS: Final = ObservationTokens()
 _LIBRARIES: Final = ("numpy", "onnx", "onnxruntime", "onnxscript", "scikit-learn", "torch")
 
 
-def to_onnx(model: Tiny) -> bytes:
-    """Export a network to ONNX with dynamic batch and length; deterministic bytes."""
-    batch, length = torch.export.Dim("batch"), torch.export.Dim("length")
+def to_onnx(model: nn.Module, features: FeatureSet = _TOKENS) -> bytes:
+    """Export a network that reads ``features`` to ONNX; deterministic bytes.
+
+    The axes that the features name may have any size.
+    """
+    sizes = {name: torch.export.Dim(name) for axes in features.axes for name in axes}
     dynamic = {
-        "tokens": {0: batch, 1: length},
-        "mask": {0: batch, 1: length},
-        "objects": {0: batch},
+        name: {i: sizes[axis] for i, axis in enumerate(axes)}
+        for name, axes in zip(features.names, features.axes, strict=True)
     }
-    example = _random_inputs(np.random.default_rng(0), 3, 16)
-    return export_graph(model, dict(zip(INPUT_NAMES, example, strict=True)), OUTPUT_NAMES, dynamic)
+    example = _random_inputs(features, np.random.default_rng(0), 3, 16)
+    arrays = dict(zip(features.names, example.arrays, strict=True))
+    return export_graph(model, arrays, OUTPUT_NAMES, dynamic)
 
 
 def export_graph(
@@ -97,36 +100,38 @@ def export_graph(
     return _serialise(_strip(program.model_proto))
 
 
-def check_parity(model: Tiny, content: bytes) -> float:
+def check_parity(model: nn.Module, content: bytes, features: FeatureSet = _TOKENS) -> float:
     """Return the largest difference of the ONNX file and torch, and raise above 1e-5.
 
-    Compared are both outputs at every length bucket for 1 and 7 random curves,
-    one of them without observations.
+    Compared are both outputs, scores beyond 1 relative to their size, at every length bucket
+    for 1 and 7 random curves, one of them without observations.
     """
     session = _session(content)
     rng = np.random.default_rng(1)
     worst = 0.0
     for length in LENGTH_BUCKETS:
         for batch in _BATCHES:
-            arrays = _random_inputs(rng, batch, length)
+            inputs = _random_inputs(features, rng, batch, length)
             with torch.inference_mode():
-                expected = model.eval()(*(torch.from_numpy(x) for x in arrays))
-            got = session.run(OUTPUT_NAMES, dict(zip(INPUT_NAMES, arrays, strict=True)))
+                expected = model.eval()(*(torch.from_numpy(x) for x in inputs.arrays))
+            got = _answers(session, features, inputs)
             for want, have in zip(expected, got, strict=True):
-                worst = max(worst, float(np.abs(want.numpy() - have).max()))
+                difference = np.abs(want.numpy() - have) / np.maximum(1, np.abs(have))
+                worst = max(worst, float(difference.max()))
     # Written so that NaN fails too.
     if not worst <= _TOLERANCE:
         raise BundleError(f"the exported file differs from the network by {worst:.2g}", worst)
     return worst
 
 
-def golden_inputs(content: bytes) -> list[Golden]:
+def golden_inputs(content: bytes, features: FeatureSet = _TOKENS) -> list[Golden]:
     """Return two made-up light curves with the answers of an exported model.
 
     A ZTF transient that rises and falls, and an LSST one in its first days. They
     follow formulas, not data: a bundle may be passed on freely.
     """
-    return [_answer(_session(content), golden) for golden in (_ztf_curve(), _lsst_curve())]
+    session = _session(content)
+    return [_answer(session, features, golden) for golden in (_ztf_curve(), _lsst_curve())]
 
 
 def write(content: bytes, manifest: Manifest, card: Card, folder: Path) -> Path:
@@ -144,8 +149,13 @@ def write(content: bytes, manifest: Manifest, card: Card, folder: Path) -> Path:
     card = card.model_copy(update={"model_sha256": hashlib.sha256(complete).hexdigest()})
     folder.mkdir(parents=True, exist_ok=True)
     replace(folder / MODEL_NAME, complete)
-    replace(folder / CARD_NAME, card.model_dump_json(indent=2).encode() + b"\n")
+    write_card(card, folder)
     return folder / MODEL_NAME
+
+
+def write_card(card: Card, folder: Path) -> None:
+    """Write the card beside its model."""
+    replace(folder / CARD_NAME, card.model_dump_json(indent=2).encode() + b"\n")
 
 
 def library_versions() -> dict[str, str]:
@@ -196,22 +206,36 @@ def _session(content: bytes) -> ort.InferenceSession:
 
 
 def _random_inputs(
-    rng: np.random.Generator, batch: int, length: int
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
-    tokens = rng.normal(size=(batch, length, len(TOKEN_CHANNELS))).astype(np.float32)
-    tokens[..., 0] = -np.sort(rng.uniform(0, 200, (batch, length)))[:, ::-1]
-    tokens[..., 1] = rng.uniform(-0.5, 0.5, (batch, length))
+    features: FeatureSet, rng: np.random.Generator, batch: int, length: int
+) -> Inputs:
+    """Return the inputs of random curves of up to a length, the second without observations."""
     counts = rng.integers(1, length + 1, batch)
-    counts[1:2] = 0
-    mask = np.arange(length) < counts[:, None]
-    objects = rng.normal(size=(batch, len(OBJECT_CHANNELS))).astype(np.float32)
-    return np.where(mask[..., None], tokens, 0).astype(np.float32), mask, objects
+    counts[0], counts[1:2] = length, 0
+    m = int(counts.sum())
+    detected = rng.random(m) < 0.5
+    curves = LightCurves.from_observations(
+        curve=np.repeat(np.arange(batch), counts),
+        mjd=60000 + rng.uniform(0, 200, m),
+        band=rng.integers(0, len(BANDS), m).astype(np.uint8),
+        flux=rng.normal(0, 3000, m).astype(np.float32),
+        flux_err=rng.uniform(100, 1000, m).astype(np.float32),
+        rank=np.where(detected, DETECTION, FORCED).astype(np.uint8),
+        n_curves=batch,
+    )
+    return features.batch(curves, np.full(batch, 60200.0), np.arange(batch))
 
 
-def _answer(session: ort.InferenceSession, golden: Golden) -> Golden:
-    inputs = model_inputs(*golden_curves(golden))[0]
-    feed = {name: getattr(inputs, name) for name in INPUT_NAMES}
-    probabilities, ood_score = session.run(OUTPUT_NAMES, feed)
+def _answers(
+    session: ort.InferenceSession, features: FeatureSet, inputs: Inputs
+) -> list[npt.NDArray[np.float32]]:
+    feed = dict(zip(features.names, inputs.arrays, strict=True))
+    answers: list[npt.NDArray[np.float32]] = session.run(OUTPUT_NAMES, feed)
+    return answers
+
+
+def _answer(session: ort.InferenceSession, features: FeatureSet, golden: Golden) -> Golden:
+    inputs = features.batch(*golden_curves(golden), np.zeros(1, np.int64))
+    probabilities, ood_score = _answers(session, features, inputs)
     return golden.model_copy(
         update={"probabilities": probabilities[0].tolist(), "ood_score": float(ood_score[0])}
     )

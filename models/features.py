@@ -24,11 +24,11 @@ Every observation up to the triggering one is a token. Its channels are
 and those of the object ``log_scale`` (log10 of scale in nJy), ``log_count`` and
 ``log_detections`` (ln(1 + number)), and of its host galaxy ``log_redshift`` (ln z, for z
 of at least 0.001), ``redshift_err`` (error of z / (1 + z)) and ``redshift_known`` (1 where
-there is a redshift; all three 0 where there is none). ``log_count`` counts all observations up to the
-triggering one, ``log_detections`` only those kept when a long history is thinned to
-the last bucket. The scale is the largest \|flux\| with S/N above 3, else the largest
-flux error. Slots are the six LSST bands; a band of another survey takes the slot that
-is nearest in log wavelength.
+there is a redshift; all three 0 where there is none). ``log_count`` counts all
+observations up to the triggering one, ``log_detections`` only those kept when a long
+history is thinned to the last bucket. The scale is the largest \|flux\| with S/N above 3,
+else the largest flux error. Slots are the six LSST bands; a band of another survey takes
+the slot that is nearest in log wavelength.
 """
 
 # ruff: noqa: ANN001, ANN202 (numba infers the types of the kernels)
@@ -37,7 +37,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -48,17 +48,23 @@ from models.lightcurve import BANDS, LightCurves
 
 __all__ = [
     "FEATURE_SPEC",
+    "INPUT_NAMES",
     "LENGTH_BUCKETS",
     "OBJECT_CHANNELS",
     "TOKEN_CHANNELS",
     "ModelInputs",
+    "check_rows",
     "chunked_inputs",
     "model_inputs",
     "n_usable",
+    "thinned",
 ]
 
 FEATURE_SPEC: Final = "observation-tokens/2"
 """Name and version of everything below; a change of any value changes it."""
+
+INPUT_NAMES: Final = ("tokens", "mask", "objects")
+"""Graph inputs: the arrays of `ModelInputs`, in order."""
 
 LENGTH_BUCKETS: Final = (8, 16, 32, 64, 128, 256)
 """Padded lengths. Histories beyond the last are thinned to it."""
@@ -115,6 +121,11 @@ class ModelInputs:
     objects: npt.NDArray[np.float32]
     """[B, G]"""
 
+    @property
+    def arrays(self) -> tuple[npt.NDArray[Any], ...]:
+        """Return the tensors in the order of `INPUT_NAMES`."""
+        return self.tokens, self.mask, self.objects
+
 
 def n_usable(curves: LightCurves, trigger_mjd: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
     """Count the observations up to the triggering one, [n]."""
@@ -139,7 +150,7 @@ def model_inputs(
     """
     if rows is None:
         rows = np.arange(len(curves))
-    _check(curves, trigger_mjd, rows)
+    check_rows(curves, trigger_mjd, rows)
     lengths = n_usable(curves, trigger_mjd)
     edges = np.asarray(length_buckets)
     bucket = np.minimum(np.searchsorted(edges, lengths[rows]), len(edges) - 1)
@@ -163,7 +174,7 @@ def chunked_inputs(
     spares more padding than ``call_tokens``, the tokens that one more call is worth.
     The values are those of `model_inputs`, with its errors.
     """
-    _check(curves, trigger_mjd, rows)
+    check_rows(curves, trigger_mjd, rows)
     lengths = n_usable(curves, trigger_mjd)
     padded = np.clip(-(-lengths[rows] // _ALIGN) * _ALIGN, _ALIGN, LENGTH_BUCKETS[-1])
     order = np.argsort(-padded, kind="stable")
@@ -225,9 +236,10 @@ def _add_redshift(
     channels[known, 2] = 1.0
 
 
-def _check(
+def check_rows(
     curves: LightCurves, trigger_mjd: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
 ) -> None:
+    """Raise `DataError` for rows that are not there and for a wrong number of triggers."""
     # The kernels check no index: one out of bounds would read, and write, foreign memory.
     n = len(curves)
     if len(trigger_mjd) != n:
@@ -235,6 +247,24 @@ def _check(
     wrong = rows[(rows < 0) | (rows >= n)]
     if len(wrong):
         raise DataError(f"row {wrong[0]} does not exist, there are {n} curves", int(wrong[0]))
+
+
+def thinned(
+    starts: npt.NDArray[np.int64],
+    lengths: npt.NDArray[np.int64],
+    band: npt.NDArray[np.uint8],
+    size: int,
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Thin stretches of observations to at most ``size`` each, as long histories are.
+
+    ``starts`` and ``lengths`` [B] say where in the columns of `LightCurves` they lie. Return
+    the observations kept of all of them and where those of each begin, and the end [B + 1].
+    """
+    splits = np.zeros(len(starts) + 1, np.int64)
+    np.cumsum(np.minimum(lengths, size), out=splits[1:])
+    kept = np.empty(splits[-1], np.int64)
+    _thin_all(starts, lengths, band, _SLOT, splits, kept)
+    return splits, kept
 
 
 @compiled
@@ -309,6 +339,12 @@ def _thin(start, length, band, slot_of, kept):  # type: ignore[no-untyped-def]
     for i in range(newest):
         kept[n + i] = start + n_old + i
     return n + newest
+
+
+@compiled
+def _thin_all(starts, lengths, band, slot_of, splits, kept):  # type: ignore[no-untyped-def]
+    for row in range(len(starts)):
+        _thin(starts[row], lengths[row], band, slot_of, kept[splits[row] : splits[row + 1]])
 
 
 @compiled

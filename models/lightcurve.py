@@ -12,6 +12,7 @@ observed, not corrected for dust.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
@@ -180,6 +181,22 @@ class LightCurves:
             splits, mjd[kept], band[kept], flux[kept], flux_err[kept], rank[kept] == DETECTION
         )
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[LightCurves]) -> LightCurves:
+        """Return the curves of all parts, in their order."""
+        ends = np.cumsum([0, *(len(part.mjd) for part in parts)])
+        starts = [part.splits[:-1] + end for part, end in zip(parts, ends, strict=False)]
+        return cls(
+            splits=np.append(np.concatenate(starts), ends[-1]),
+            mjd=np.concatenate([part.mjd for part in parts]),
+            band=np.concatenate([part.band for part in parts]),
+            flux=np.concatenate([part.flux for part in parts]),
+            flux_err=np.concatenate([part.flux_err for part in parts]),
+            detected=np.concatenate([part.detected for part in parts]),
+            redshift=_joined([part.redshift for part in parts], parts),
+            redshift_err=_joined([part.redshift_err for part in parts], parts),
+        )
+
     def take(self, rows: npt.NDArray[np.integer]) -> LightCurves:
         """Return the curves of the given rows, in that order."""
         counts = self.n_observations[rows]
@@ -211,6 +228,19 @@ class LightCurves:
             self.redshift,
             self.redshift_err,
         )
+
+
+def _joined(
+    columns: Sequence[npt.NDArray[np.float32] | None], parts: Sequence[LightCurves]
+) -> npt.NDArray[np.float32] | None:
+    if all(column is None for column in columns):
+        return None
+    return np.concatenate(
+        [
+            np.full(len(part), np.nan, np.float32) if column is None else column
+            for column, part in zip(columns, parts, strict=True)
+        ]
+    )
 
 
 @compiled

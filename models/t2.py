@@ -1,8 +1,10 @@
 """The t2 network of "The Tiny Time-series Transformer", the faithful baseline.
 
 Allam, Peloton, McEwen (2023), arXiv 2303.08951. It reads no observations but a
-light curve that a Gaussian process interpolated onto equal steps in time, one
-channel per band (and, where there is one, per redshift); each channel scaled.
+light curve that a Gaussian process interpolated onto equal steps in time
+(`models.gp`), one channel per band; each channel scaled by its median and
+interquartile range in the training set. Scaling, temperature and softmax are part
+of the graph, as in `models.tiny`.
 
 Notation: B batch, L steps, C channels, D width, H heads, d = D / H, F width of
 the feed-forward layer, K classes.
@@ -11,16 +13,23 @@ the feed-forward layer, K classes.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from models.errors import ConfigurationError
+from models.feature_sets import Inputs
 
 __all__ = ["T2", "T2Config"]
 
-_NORM_EPS = 1e-6
+_NORM_EPS: Final = 1e-6
+_LIMIT: Final = 1e6
+"""Interquartile ranges at which scaled channels are clipped: no flux goes so far, and the
+squares in the normalisation stay finite whatever comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,15 +53,21 @@ class T2Config:
 
 
 class T2(nn.Module):
-    """Map interpolated light curves to class probabilities."""
+    """Map the interpolated light curves of `models.gp.Grids` to class probabilities."""
 
     position: Tensor
+    median: Tensor
+    gain: Tensor
+    temperature: Tensor
 
     def __init__(self, config: T2Config) -> None:
         super().__init__()
         self.config = config
         self.embed = nn.Conv1d(config.n_channels, config.width, kernel_size=1)
         self.register_buffer("position", _positions(config.steps, config.width))
+        self.register_buffer("median", torch.zeros(config.n_channels))
+        self.register_buffer("gain", torch.ones(config.n_channels))
+        self.register_buffer("temperature", torch.ones(()))
         self.block = T2Block(config)
         self.dropout = nn.Dropout(config.dropout)
         self.head = nn.Linear(config.width, config.n_classes)
@@ -63,17 +78,36 @@ class T2(nn.Module):
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
 
-    def logits(self, steps: Tensor) -> Tensor:
-        """Return the scores of the classes before softmax, [B, L, C] -> [B, K]."""
-        x = torch.relu(self.embed(steps.transpose(1, 2)))  # [B, L, C] -> [B, C, L] -> [B, D, L]
+    def standardise(self, inputs: Iterable[Inputs]) -> None:
+        """Fit the constants that scale the channels to the fluxes of training inputs.
+
+        Median and interquartile range of a channel are taken over all curves and steps.
+        A channel that never varies in training gets gain 0: it is not read.
+        """
+        steps = np.concatenate([chunk.arrays[0].reshape(-1, len(self.gain)) for chunk in inputs])
+        low, median, high = np.percentile(steps.astype(np.float64), [25, 50, 75], axis=0)
+        spread = high - low
+        gain = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
+        self.median.copy_(torch.from_numpy(median))
+        self.gain.copy_(torch.from_numpy(gain))
+
+    def scores(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits [B, K] before temperature and softmax, and ``ood_score`` [B].
+
+        ``steps`` [B, L, C] is the mean of the Gaussian process, nJy. The score is the
+        energy -logsumexp(logits) of arXiv 2010.03759.
+        """
+        x = ((steps - self.median) * self.gain).clamp(-_LIMIT, _LIMIT)  # [B, L, C]
+        x = torch.relu(self.embed(x.transpose(1, 2)))  # [B, L, C] -> [B, C, L] -> [B, D, L]
         x = x.transpose(1, 2) + self.position  # [B, L, D] + [L, D]
         x = self.block(x)
-        scores: Tensor = self.head(self.dropout(x.mean(1)))  # [B, L, D] -> [B, D] -> [B, K]
-        return scores
+        logits: Tensor = self.head(self.dropout(x.mean(1)))  # [B, L, D] -> [B, D] -> [B, K]
+        return logits, -torch.logsumexp(logits, -1)
 
-    def forward(self, steps: Tensor) -> Tensor:
-        """Return the class probabilities, [B, L, C] -> [B, K]."""
-        return torch.softmax(self.logits(steps), -1)
+    def forward(self, steps: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``probabilities`` [B, K] and ``ood_score`` [B]."""
+        logits, ood_score = self.scores(steps)
+        return torch.softmax(logits / self.temperature, -1), ood_score
 
 
 class T2Block(nn.Module):

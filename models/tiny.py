@@ -23,10 +23,11 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import ConfigurationError
-from models.features import OBJECT_CHANNELS, TOKEN_CHANNELS, ModelInputs, model_inputs
-from models.lightcurve import BANDS, LightCurves
+from models.feature_sets import Inputs
+from models.features import OBJECT_CHANNELS, TOKEN_CHANNELS
+from models.lightcurve import BANDS
 
-__all__ = ["Tiny", "TinyConfig", "curve_logits", "input_tensors"]
+__all__ = ["Tiny", "TinyConfig"]
 
 _PERIODS_DAYS: Final = np.geomspace(12.0, 400.0, 6)
 _TIME_SCALE_DAYS: Final = 20.0
@@ -51,6 +52,8 @@ class TinyConfig:
     latents: int = 6
     heads: int = 4
     latent_blocks: int = 1
+    rejects: bool = False
+    """Has an output of its own that tells artefacts from objects; else the energy does."""
 
     def __post_init__(self) -> None:
         if self.width % self.heads:
@@ -92,20 +95,20 @@ class Tiny(nn.Module):
         self.read = Block(config)
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.latent_blocks))
         self.norm = nn.LayerNorm(width)
-        self.head = nn.Linear(config.latents * width, config.n_classes)
+        self.head = nn.Linear(config.latents * width, config.n_classes + config.rejects)
 
-    def standardise(self, inputs: Iterable[ModelInputs]) -> None:
+    def standardise(self, inputs: Iterable[Inputs]) -> None:
         """Fit the constants that standardise the channels to training inputs.
 
         A channel that never varies in training (a band that the survey does not
         have) gets gain 0: it cannot disturb the answers on other surveys.
         """
-        batches = list(inputs)
-        tokens = np.concatenate([b.tokens[b.mask][:, _MEASURED:] for b in batches])
-        mean, gain = _standard(tokens)
+        batches = [batch.arrays for batch in inputs]
+        values = np.concatenate([tokens[mask][:, _MEASURED:] for tokens, mask, _ in batches])
+        mean, gain = _standard(values)
         self.spread[-len(gain) :, _MEASURED:] = torch.diag(gain)
         self.offset[-len(gain) :] = -mean * gain
-        mean, gain = _standard(np.concatenate([b.objects for b in batches]))
+        mean, gain = _standard(np.concatenate([objects for _, _, objects in batches]))
         self.object_mean.copy_(mean)
         self.object_gain.copy_(gain)
 
@@ -126,8 +129,12 @@ class Tiny(nn.Module):
         ]
         return torch.cat(encoded).T  # [E, T] -> [T, E]
 
-    def logits(self, tokens: Tensor, mask: Tensor, objects: Tensor) -> Tensor:
-        """Return the scores of the classes before temperature and softmax, [B, K]."""
+    def scores(self, tokens: Tensor, mask: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits [B, K] before temperature and softmax, and ``ood_score`` [B].
+
+        The score is learnt from artefacts (log-odds), or else the energy -logsumexp(logits) of
+        arXiv 2010.03759.
+        """
         width, latents = self.config.width, self.config.latents
         # As one matrix of all tokens, so that every layer is one multiplication with its bias.
         x = self.embed(self.encode(tokens.flatten(0, 1)))  # [B, L, C] -> [B * L, D]
@@ -137,16 +144,15 @@ class Tiny(nn.Module):
         z = self.read(z.flatten(0, 1), x, mask)  # [B * N, D]
         for block in self.blocks:
             z = block(z)
-        scores: Tensor = self.head(self.norm(z).view(-1, latents * width))  # [B, N * D] -> [B, K]
-        return scores
+        logits: Tensor = self.head(self.norm(z).view(-1, latents * width))  # [B, N * D] -> [B, K]
+        if self.config.rejects:
+            return logits[:, :-1], logits[:, -1]
+        return logits, -torch.logsumexp(logits, -1)
 
     def forward(self, tokens: Tensor, mask: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
-        """Return ``probabilities`` [B, K] and ``ood_score`` [B].
-
-        The score is the energy -logsumexp(logits) of arXiv 2010.03759.
-        """
-        logits = self.logits(tokens, mask, objects)
-        return torch.softmax(logits / self.temperature, -1), -torch.logsumexp(logits, -1)
+        """Return ``probabilities`` [B, K] and ``ood_score`` [B]."""
+        logits, ood_score = self.scores(tokens, mask, objects)
+        return torch.softmax(logits / self.temperature, -1), ood_score
 
 
 def _spread() -> tuple[Tensor, Tensor]:
@@ -226,30 +232,3 @@ class Block(nn.Module):
         tell = self.out.weight.view(width, heads, -1).transpose(0, 1) @ value  # [H, D, D]
         tell_bias = self.out.weight @ self.value.bias + self.out.bias
         return torch.addmm(tell_bias, found, tell.transpose(1, 2).flatten(0, 1))
-
-
-def input_tensors(inputs: ModelInputs) -> tuple[Tensor, Tensor, Tensor]:
-    """Return tokens, mask and objects of one bucket as torch tensors that share memory."""
-    return (
-        torch.from_numpy(inputs.tokens),
-        torch.from_numpy(inputs.mask),
-        torch.from_numpy(inputs.objects),
-    )
-
-
-def curve_logits(
-    model: Tiny,
-    curves: LightCurves,
-    trigger_mjd: npt.NDArray[np.float64],
-    chunk: int = 256,
-) -> npt.NDArray[np.float32]:
-    """Return the logits of all curves at their triggers, [n, K], ``chunk`` curves at a time."""
-    logits = np.empty((len(curves), model.config.n_classes), np.float32)
-    model.eval()
-    with torch.inference_mode():
-        for inputs in model_inputs(curves, trigger_mjd):
-            tensors = input_tensors(inputs)
-            for i in range(0, len(inputs.rows), chunk):
-                part = model.logits(*(t[i : i + chunk] for t in tensors))
-                logits[inputs.rows[i : i + chunk]] = part.numpy()
-    return logits

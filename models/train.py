@@ -1,8 +1,7 @@
-"""Make a model bundle from labelled light curves: load, train, calibrate, evaluate, export.
+"""Make a model bundle from labelled light curves: load, train, calibrate, export, evaluate.
 
-``tinyt2 train --data DIR --out DIR`` with the defaults makes the deployed model
-from the SPCC training part in a few minutes on one core; the card that it
-writes says what came out, ``metrics.csv`` how.
+``tinyt2 train RECIPE.toml --data DIR --out DIR``; the recipes in ``models/recipes``
+say in their headers how long they take and what comes out.
 """
 
 from __future__ import annotations
@@ -11,56 +10,79 @@ import csv
 import io
 import time
 from dataclasses import asdict, fields
-from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from models.augment import carried_by_alerts
+from models.bundle import Card, load_bundle
 from models.calibrate import fit_temperature
 from models.card import make_card, make_manifest
-from models.datasets import LabelledCurves, load
-from models.evaluate import evaluate
-from models.export import check_parity, golden_inputs, replace, to_onnx, write
-from models.split import split_by_template
-from models.tiny import Tiny, curve_logits
-from models.trainer import CHECKPOINT_NAME, EpochRecord, TrainConfig, Trainer, torch_threads
+from models.datasets import load
+from models.evaluate_bundle import EvaluationConfig, evaluate_bundle, evaluation_summary
+from models.export import check_parity, golden_inputs, replace, to_onnx, write, write_card
+from models.recipe import DataRecipe, Recipe
+from models.rejection import rejection_threshold
+from models.runtime import load_classifier
+from models.split import Parts, divide
+from models.trainer import CHECKPOINT_NAME, EpochRecord, Trainer, torch_threads
 
-__all__ = ["METRICS_NAME", "TrainConfig", "run"]
+__all__ = ["METRICS_NAME", "load_parts", "run"]
 
 METRICS_NAME: Final = "metrics.csv"
+_KEPT: Final = 0.99
+"""Part of the validation alerts that the out-of-distribution threshold must not refuse."""
+_MEANING: Final = {
+    "objects": "objects that nothing was fitted to or chosen on, of templates trained on",
+    "templates": "templates (objects, in a class of fewer than four) that nothing was fitted to "
+    "or chosen on",
+    "validation": "what epoch, temperature and settings were chosen on: slightly too good",
+    "intervals": "95 %, bootstrap by object",
+}
 
 
 def run(
+    recipe: Recipe,
     data: Path,
     out: Path,
-    config: TrainConfig | None = None,
     resume: bool = False,
     console: Console | None = None,
+    bootstrap: int = 500,
 ) -> Path:
-    """Train a model on the data set in a folder and write its bundle; return its path.
+    """Train a model on the data in a folder and write its bundle; return its path.
 
     ``out`` receives ``model.onnx``, ``card.json``, ``metrics.csv`` and
     ``checkpoint.pt``. With ``resume`` the run in ``out`` is taken up where it
     stopped, to the same result. Raise `DataError` when the data is not as its
     loader documents, `ConfigurationError` when the run to resume is another one.
     """
-    config, console = config or TrainConfig(), console or Console()
-    with torch_threads(config.threads):
-        labelled = load(config.dataset, data)
-        split = split_by_template(labelled, config.split_seed, config.validation, config.test)
-        trainer = Trainer(labelled, split, config)
+    console = console or Console()
+    with torch_threads(recipe.training.threads):
+        parts = load_parts(recipe.data, data)
+        trainer = Trainer(parts, recipe)
         out.mkdir(parents=True, exist_ok=True)
         if resume and (out / CHECKPOINT_NAME).exists():
             trainer.resume(out)
         _fit(trainer, out, console)
-        model = trainer.best_model()
-        model.temperature.fill_(fit_temperature(*trainer.validation_answers(model)))
+        path, card = _export(trainer, out)
         console.print("evaluating, with bootstrap intervals ...")
-        evaluation = _evaluate(model, labelled, trainer)
-        path = _export(model, labelled, trainer, evaluation, out)
+        evaluation = _evaluate(path, trainer, bootstrap)
+        write_card(card.model_copy(update={"evaluation": evaluation}), out)
     return path
+
+
+def load_parts(recipe: DataRecipe, folder: Path) -> Parts:
+    """Load or simulate the data of a recipe and divide it."""
+    if recipe.dataset == "simulation":
+        from models.simulate.parts import simulated_parts
+
+        return simulated_parts(recipe, folder)
+    data = load(recipe.dataset, folder)
+    if not recipe.redshift:
+        data = data.without_redshift()
+    return divide(data, recipe)
 
 
 def _fit(trainer: Trainer, out: Path, console: Console) -> None:
@@ -68,11 +90,11 @@ def _fit(trainer: Trainer, out: Path, console: Console) -> None:
         TextColumn("training"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("log-loss {task.fields[loss]}"),
+        TextColumn("loss {task.fields[loss]}"),
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=console) as progress:
-        epochs = trainer.config.epochs
+        epochs = trainer.recipe.training.epochs
         task = progress.add_task("training", total=epochs, completed=trainer.epoch, loss="-")
         while not trainer.done:
             started = time.monotonic()
@@ -80,7 +102,7 @@ def _fit(trainer: Trainer, out: Path, console: Console) -> None:
             trainer.seconds += time.monotonic() - started
             trainer.save(out)
             _log(trainer.history, out / METRICS_NAME)
-            loss = f"{record.train_log_loss:.4f}, validation {record.validation_log_loss:.4f}"
+            loss = f"{record.train_loss:.4f}, validation {record.validation_log_loss:.4f}"
             progress.update(task, completed=trainer.epoch, loss=loss)
 
 
@@ -92,40 +114,28 @@ def _log(history: list[EpochRecord], path: Path) -> None:
     replace(path, text.getvalue().encode())
 
 
-def _evaluate(model: Tiny, data: LabelledCurves, trainer: Trainer) -> dict[str, Any]:
-    config = trainer.config
-    parts = {"test": trainer.split.test, "validation": trainer.split.validation}
-    evaluation: dict[str, Any] = {
-        part: evaluate(
-            partial(curve_logits, model),
-            data.curves.take(rows),
-            data.label[rows],
-            data.classes,
-            float(model.temperature),
-            config.bootstrap,
-            config.split_seed,
-        )
-        for part, rows in parts.items()
-    }
-    evaluation["meaning"] = {
-        "test": "objects that nothing was fitted to or chosen on, of templates trained on",
-        "validation": "templates never trained on (objects, in a class of fewer than four "
-        "templates); epoch, temperature and settings were chosen on it: "
-        "slightly too good",
-        "intervals": f"95 %, bootstrap by object, {config.bootstrap} resamples",
-    }
+def _export(trainer: Trainer, out: Path) -> tuple[Path, Card]:
+    """Write the calibrated model of the best epoch with its card, as yet without evaluation."""
+    model = trainer.best_model()
+    logits, ood_score, label = trainer.validation_answers(model)
+    model.temperature.fill_(fit_temperature(logits, label))
+    threshold = rejection_threshold(ood_score, _KEPT) if trainer.parts.artefacts else None
+    content = to_onnx(model, trainer.features)
+    parity = check_parity(model, content, trainer.features)
+    golden = golden_inputs(content, trainer.features)
+    manifest = make_manifest(trainer, golden, threshold)
+    card = make_card(model, trainer, manifest, parity)
+    path = write(content, manifest, card, out)
+    return path, load_bundle(path).card
+
+
+def _evaluate(path: Path, trainer: Trainer, bootstrap: int) -> dict[str, Any]:
+    """Evaluate the file that was written, as it serves."""
+    classifier = load_classifier(path)
+    seed = trainer.recipe.data.split_seed
+    config = EvaluationConfig(bootstrap=bootstrap, seed=seed)
+    evaluation: dict[str, Any] = {"meaning": _MEANING}
+    for name, part in {**trainer.parts.tests, "validation": trainer.parts.validation}.items():
+        found = evaluate_bundle(classifier, part, config, carried=carried_by_alerts(seed))
+        evaluation[name] = evaluation_summary(found.result)
     return evaluation
-
-
-def _export(
-    model: Tiny,
-    data: LabelledCurves,
-    trainer: Trainer,
-    evaluation: dict[str, Any],
-    out: Path,
-) -> Path:
-    content = to_onnx(model)
-    parity = check_parity(model, content)
-    manifest = make_manifest(data, trainer.config, golden_inputs(content))
-    card = make_card(model, data, trainer, evaluation, manifest, parity)
-    return write(content, manifest, card, out)

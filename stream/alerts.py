@@ -77,6 +77,8 @@ class NotClassifiedReason(StrEnum):
     """The source is a known solar-system object."""
     SURVEY_NOT_SUPPORTED = "survey_not_supported"
     """The model is not valid for this survey."""
+    OUT_OF_DISTRIBUTION = "out_of_distribution"
+    """It looks like none of the objects that the model was trained on, for example an artefact."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -239,4 +239,4 @@ class Metrics:
     def _answers(self, outcomes: Outcomes) -> None:
         for (name,), count in tally(outcomes.predicted).items():
             self.predicted_class.labels(name).inc(count)
-        self.max_probability.observe_all(outcomes.predictions.probabilities.max(axis=1, initial=0))
+        self.max_probability.observe_all(outcomes.probabilities.max(axis=1, initial=0))

@@ -21,6 +21,7 @@ from stream.output.outcomes import Outcomes
 __all__ = ["Pipeline"]
 
 _CLASSIFIED: Final = -1
+_REASONS: Final = [str(reason) for reason in NotClassifiedReason]
 
 
 class Pipeline:
@@ -52,16 +53,25 @@ class Pipeline:
         """Return the outcomes of messages whose alerts are decoded already."""
         observations = n_usable(alerts.curves, alerts.trigger_mjd)
         reason = self._reasons(alerts, observations)
-        classified = np.flatnonzero(reason.is_null())
+        asked = np.flatnonzero(reason == _CLASSIFIED)
         with self._metrics.stage("classify"):
-            predictions = self.classifier.predict(alerts.curves, alerts.trigger_mjd, classified)
+            answers = self.classifier.predict(alerts.curves, alerts.trigger_mjd, asked)
+        ood_score = np.full(len(alerts), np.nan, np.float32)
+        ood_score[asked] = answers.ood_score
+        limit = self.classifier.bundle.manifest.ood_threshold
+        kept = np.ones(len(asked), np.bool_) if limit is None else answers.ood_score <= limit
+        reason[asked[~kept]] = _REASONS.index(NotClassifiedReason.OUT_OF_DISTRIBUTION)
+        names = pa.array(_REASONS, pa.string())
         return Outcomes(
             messages=messages,
             alerts=alerts,
             n_observations=observations,
-            reason=reason,
-            classified=classified,
-            predictions=predictions,
+            reason=pa.DictionaryArray.from_arrays(
+                pa.array(reason, mask=reason == _CLASSIFIED), names
+            ),
+            classified=asked[kept],
+            probabilities=answers.probabilities[kept],
+            ood_score=ood_score,
             bundle=self.classifier.bundle,
             publish_ms=self._clock(),
         )
@@ -84,7 +94,8 @@ class Pipeline:
 
     def _reasons(
         self, alerts: AlertBatch, observations: npt.NDArray[np.int64]
-    ) -> pa.DictionaryArray:
+    ) -> npt.NDArray[np.int8]:
+        """Return the row of `_REASONS` that keeps each alert from the model, or `_CLASSIFIED`."""
         manifest = self.classifier.bundle.manifest
         supported = pc.is_in(alerts.survey.dictionary, pa.array(manifest.surveys, pa.string()))
         applies = {
@@ -96,7 +107,6 @@ class Pipeline:
         }
         code = np.full(len(alerts), _CLASSIFIED, np.int8)
         # Of several reasons the last one is given.
-        for i, rows in enumerate(applies.values()):
-            code[rows] = i
-        names = pa.array([str(reason) for reason in applies], pa.string())
-        return pa.DictionaryArray.from_arrays(pa.array(code, mask=code == _CLASSIFIED), names)
+        for reason, rows in applies.items():
+            code[rows] = _REASONS.index(reason)
+        return code

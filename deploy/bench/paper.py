@@ -26,13 +26,15 @@ import torch
 from scipy.optimize import minimize
 
 from deploy.bench.alerts import Histories
-from models.export import export_graph
+from models.export import to_onnx
+from models.feature_sets import ProcessGrid
 from models.lightcurve import BANDS, band_index
 from models.t2 import T2, T2Config
 
 __all__ = ["Curve", "PaperPath", "paper_curves"]
 
-_BANDS: Final = tuple(band_index("ztf", name) for name in "gr")
+_KEYS: Final = ("ztf:g", "ztf:r")
+_BANDS: Final = tuple(band_index(*key.split(":")) for key in _KEYS)
 _WAVELENGTHS: Final = np.array([BANDS[b].wavelength_aa for b in _BANDS])
 _STEPS: Final = 100
 _MARGIN_DAYS: Final = 50.0
@@ -104,7 +106,7 @@ class PaperPath:
 
     def network(self, steps: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Return the class probabilities, [B, L, C] -> [B, K]."""
-        (probabilities,) = self._session.run(None, {"steps": steps})
+        (probabilities,) = self._session.run(["probabilities"], {"steps": steps})
         return np.asarray(probabilities)
 
     def classify(self, curve: Curve) -> npt.NDArray[np.float32]:
@@ -158,9 +160,7 @@ def _t2_session() -> ort.InferenceSession:
     """Return the network with seeded random weights in ONNX Runtime, one thread."""
     torch.manual_seed(0)
     network = T2(T2Config(n_channels=len(_BANDS)))
-    example = np.zeros((3, _STEPS, len(_BANDS)), np.float32)
-    axes = {"steps": {0: torch.export.Dim("batch")}}
-    content = export_graph(network, {"steps": example}, ("probabilities",), axes)
+    content = to_onnx(network, ProcessGrid(_KEYS))
     options = ort.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])

@@ -95,7 +95,7 @@ def _answers(alerts: AlertBatch, n: int, model: Path | None) -> list[dict[str, f
     outcomes = open_pipeline(WorkerOptions(model)).classify(message_batch([b""] * n), alerts)
     names = [c.name for c in outcomes.bundle.manifest.classes]
     table = np.full((n, len(names)), NOT_CLASSIFIED, np.float32)
-    table[alerts.message[outcomes.classified]] = outcomes.predictions.probabilities
+    table[alerts.message[outcomes.classified]] = outcomes.probabilities
     return [dict(zip(names, row, strict=True)) for row in table.tolist()]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -45,3 +45,17 @@ class LabelledCurves:
 
     def __len__(self) -> int:
         return len(self.curves)
+
+    def take(self, rows: npt.NDArray[np.integer]) -> LabelledCurves:
+        """Return the objects of the given rows, in that order."""
+        return replace(
+            self,
+            curves=self.curves.take(rows),
+            label=self.label[rows],
+            group=self.group[rows],
+            object_id=self.object_id[rows],
+        )
+
+    def without_redshift(self) -> LabelledCurves:
+        """Return the same objects as if no redshift were known."""
+        return replace(self, curves=replace(self.curves, redshift=None, redshift_err=None))

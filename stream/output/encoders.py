@@ -81,7 +81,7 @@ def _text(value: str) -> pa.StringScalar:
 
 def _classifications(outcomes: Outcomes) -> pa.ListArray:
     """Return [n] lists of class ids and probabilities that sum to 1."""
-    probabilities = outcomes.predictions.probabilities
+    probabilities = outcomes.probabilities
     class_ids = np.array([c.id for c in outcomes.bundle.manifest.classes])
     k = len(class_ids)
     residual = 1.0 - probabilities.sum(axis=1, dtype=np.float64)

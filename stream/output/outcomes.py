@@ -14,7 +14,6 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from models.bundle import Bundle
-from models.runtime import Predictions
 from stream.alerts import AlertBatch, MessageBatch
 from stream.output.pieces import Column
 from stream.output.schema import arrow_schema
@@ -38,8 +37,10 @@ class Outcomes:
     """[n] values of `NotClassifiedReason`; null = classified."""
     classified: npt.NDArray[np.int64]
     """[c] rows of the alerts that were classified."""
-    predictions: Predictions
-    """[c]"""
+    probabilities: npt.NDArray[np.float32]
+    """[c, K]"""
+    ood_score: npt.NDArray[np.float32]
+    """[n] NaN for alerts that the model was not asked about."""
     bundle: Bundle
     """The model that answered."""
     publish_ms: int
@@ -53,7 +54,7 @@ class Outcomes:
     @property
     def predicted(self) -> pa.DictionaryArray:
         """Return the most probable class of each of the c classified alerts."""
-        best = self.predictions.probabilities.argmax(axis=1)
+        best = self.probabilities.argmax(axis=1)
         return pa.DictionaryArray.from_arrays(best, self._class_names())
 
     def alert_columns(self) -> dict[str, Column]:
@@ -78,7 +79,7 @@ class Outcomes:
                 "model_version": manifest.version,
                 "model_sha256": self.bundle.sha256,
                 "probabilities": self._probabilities(),
-                "ood_score": self._ood_score(),
+                "ood_score": pa.array(self.ood_score, mask=np.isnan(self.ood_score)),
                 **self._origin(self.alerts.message),
             }
         )
@@ -118,8 +119,8 @@ class Outcomes:
 
     def _probabilities(self) -> pa.MapArray:
         """Return a map class -> probability for every alert, null where not classified."""
-        # The rows of `predictions` follow `classified`, which is in order of the alerts.
-        c, k = self.predictions.probabilities.shape
+        # The rows of `probabilities` follow `classified`, which is in order of the alerts.
+        c, k = self.probabilities.shape
         count = np.zeros(len(self.alerts), np.int32)
         count[self.classified] = k
         offsets = np.zeros(len(self.alerts) + 1, np.int32)
@@ -127,15 +128,8 @@ class Outcomes:
         # A null offset makes a null map.
         null = np.append(count == 0, False)
         keys = self._class_names().take(pa.array(np.tile(np.arange(k), c)))
-        values = pa.array(self.predictions.probabilities.ravel(), pa.float32())
+        values = pa.array(self.probabilities.ravel(), pa.float32())
         return pa.MapArray.from_arrays(pa.array(offsets, pa.int32(), mask=null), keys, values)
-
-    def _ood_score(self) -> pa.Array:
-        score = np.zeros(len(self.alerts), np.float32)
-        score[self.classified] = self.predictions.ood_score
-        missing = np.ones(len(self.alerts), np.bool_)
-        missing[self.classified] = False
-        return pa.array(score, pa.float32(), mask=missing)
 
 
 def is_date(unix_ms: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:

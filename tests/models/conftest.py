@@ -10,6 +10,7 @@ import torch
 
 from models.bundle import Card, Manifest, ModelClass
 from models.export import golden_inputs, to_onnx, write
+from models.feature_sets import ObservationTokens
 from models.features import FEATURE_SPEC, LENGTH_BUCKETS, model_inputs
 from models.lightcurve import BANDS
 from models.tiny import Tiny, TinyConfig
@@ -29,7 +30,7 @@ def network() -> Tiny:
 @pytest.fixture(scope="session")
 def exported(network: Tiny) -> bytes:
     """The network as an ONNX file without manifest."""
-    return to_onnx(network)
+    return to_onnx(network, ObservationTokens())
 
 
 @pytest.fixture(scope="session")
@@ -47,12 +48,13 @@ def manifest(exported: bytes) -> Manifest:
         feature_spec=FEATURE_SPEC,
         precision="float32",
         minimum_observations=1,
+        ood_threshold=None,
         length_buckets=list(LENGTH_BUCKETS),
         training_data="nothing",
         notice="",
         recipe="",
         parent=None,
-        golden=golden_inputs(exported),
+        golden=golden_inputs(exported, ObservationTokens()),
     )
 
 

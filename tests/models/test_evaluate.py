@@ -111,7 +111,7 @@ def test_evaluate_is_json_and_has_every_slice() -> None:
     curves, label = labelled()
     got = evaluate(oracle, curves, label, CLASSES, bootstrap=10)
     assert json.loads(json.dumps(got, allow_nan=False)) == got
-    assert set(got) == {"last_detection", "random_detection", "at_detection"}
+    assert set(got) == {"last_detection", "random_detection", "at_detection", "at_days"}
     assert got["last_detection"]["objects"] == 65
     expected = -(33 * math.log(0.75) + 32 * math.log(0.25)) / 65
     assert got["last_detection"]["log_loss"]["value"] == pytest.approx(expected, abs=2e-5)

@@ -10,13 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from models.bundle import INPUT_NAMES
 from models.errors import BundleError, ConfigurationError
 from models.export import check_parity, to_onnx
-from models.features import TOKEN_CHANNELS, ModelInputs, model_inputs
+from models.feature_sets import ObservationTokens
+from models.features import INPUT_NAMES, TOKEN_CHANNELS, ModelInputs, model_inputs
 from models.lightcurve import band_index
-from models.tiny import Tiny, TinyConfig, curve_logits, input_tensors
+from models.networks import batch_tensors, curve_scores
+from models.tiny import Tiny, TinyConfig
 from tests.models.supernovae import random_curves
+
+TOKENS = ObservationTokens()
 
 
 def batch(lengths: list[int], padded: int = 32) -> ModelInputs:
@@ -26,7 +29,7 @@ def batch(lengths: list[int], padded: int = 32) -> ModelInputs:
 
 def answer(network: Tiny, inputs: ModelInputs) -> tuple[Tensor, Tensor]:
     with torch.inference_mode():
-        probabilities, ood_score = network(*input_tensors(inputs))
+        probabilities, ood_score = network(*batch_tensors(inputs))
     return probabilities, ood_score
 
 
@@ -123,12 +126,28 @@ def test_bands_that_training_did_not_have_have_no_say() -> None:
         assert gains[f"{kind}_g"] > 0.0
 
 
-def test_curve_logits_are_in_the_order_of_the_curves(network: Tiny) -> None:
+def test_scores_are_in_the_order_of_the_curves(network: Tiny) -> None:
     curves, trigger = random_curves([40, 3, 100, 7])
-    together = curve_logits(network, curves, trigger, chunk=2)
+    together, scores = curve_scores(network, TOKENS, curves, trigger)
     for row in range(4):
-        alone = curve_logits(network, curves.take(np.array([row])), trigger[[row]])
+        some = curves.take(np.array([row]))
+        alone, score = curve_scores(network, TOKENS, some, trigger[[row]])
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+        np.testing.assert_allclose(score[0], scores[row], atol=1e-5)
+
+
+def test_a_network_that_rejects_has_a_score_of_its_own() -> None:
+    torch.manual_seed(1)
+    model = Tiny(TinyConfig(n_classes=3, width=8, latents=2, heads=2, rejects=True)).eval()
+    inputs = batch([5, 20])
+    logits, score = model.scores(*batch_tensors(inputs))
+    assert logits.shape == (2, 3)
+    with torch.no_grad():
+        model.head.bias[-1] += 5.0
+    changed, raised = model.scores(*batch_tensors(inputs))
+    assert torch.equal(changed, logits)
+    torch.testing.assert_close(raised, score + 5.0)
+    assert check_parity(model, to_onnx(model)) <= 1e-5
 
 
 def test_heads_must_divide_the_width() -> None:

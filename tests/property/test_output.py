@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from models.bundle import Bundle, ModelClass
 from models.lightcurve import LightCurves
-from models.runtime import OnnxClassifier, Predictions
+from models.runtime import OnnxClassifier
 from stream.alerts import AlertBatch, MessageBatch, NotClassifiedReason, RefusedMessages
 from stream.output.encoders import encode_avro, encode_elasticc, encode_json
 from stream.output.json_columns import json_records
@@ -98,9 +98,12 @@ def outcomes_of(
         n_observations=np.array([a["n_observations"] for a in alerts], np.int64),
         reason=pa.array(reason, pa.string()).dictionary_encode(),
         classified=np.array(classified, np.int64),
-        predictions=Predictions(
-            (np.array(shares, np.float64) / SHARE).astype(np.float32).reshape(-1, len(CLASSES)),
-            np.array([alerts[i]["outcome"][1] for i in classified], np.float32),
+        probabilities=(np.array(shares, np.float64) / SHARE)
+        .astype(np.float32)
+        .reshape(-1, len(CLASSES)),
+        ood_score=np.array(
+            [np.nan if isinstance(a["outcome"], str) else a["outcome"][1] for a in alerts],
+            np.float32,
         ),
         bundle=bundle,
         publish_ms=now_ms,

@@ -39,9 +39,7 @@ def test_a_record_says_what_was_asked_and_who_answered(outcomes: Outcomes) -> No
 def test_probabilities_stay_with_their_alert(outcomes: Outcomes) -> None:
     records = rows(outcomes)
     names = [c.name for c in outcomes.bundle.manifest.classes]
-    for row, expected in zip(
-        outcomes.classified, outcomes.predictions.probabilities.tolist(), strict=True
-    ):
+    for row, expected in zip(outcomes.classified, outcomes.probabilities.tolist(), strict=True):
         answer = records[row]["probabilities"]
         assert [answer[name] for name in names] == expected
 
@@ -127,11 +125,9 @@ def test_a_time_that_is_no_date_does_not_cost_the_batch(outcomes: Outcomes) -> N
 
 
 def test_probability_that_the_classes_leave_over_is_residual(outcomes: Outcomes) -> None:
-    half = dataclasses.replace(
-        outcomes.predictions, probabilities=outcomes.predictions.probabilities / np.float32(2)
-    )
+    half = dataclasses.replace(outcomes, probabilities=outcomes.probabilities / np.float32(2))
     for value, row in zip(
-        encode_elasticc(dataclasses.replace(outcomes, predictions=half)),
+        encode_elasticc(half),
         outcomes.reason.to_pylist(),
         strict=True,
     ):

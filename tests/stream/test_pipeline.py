@@ -32,7 +32,7 @@ def test_every_message_and_every_alert_has_exactly_one_outcome(
 
 
 def test_probabilities_sum_to_one(outcomes: Outcomes) -> None:
-    sums = outcomes.predictions.probabilities.sum(axis=1)
+    sums = outcomes.probabilities.sum(axis=1)
     np.testing.assert_allclose(sums, 1.0, atol=1e-5)
 
 
@@ -68,11 +68,11 @@ def test_answers_do_not_depend_on_the_batch(
 ) -> None:
     together = {
         int(outcomes.alerts.alert_id[row]): p
-        for row, p in zip(outcomes.classified, outcomes.predictions.probabilities, strict=True)
+        for row, p in zip(outcomes.classified, outcomes.probabilities, strict=True)
     }
     for value in all_messages.values[::7]:
         alone = pipeline.process(message_batch([value]))
-        for row, p in zip(alone.classified, alone.predictions.probabilities, strict=True):
+        for row, p in zip(alone.classified, alone.probabilities, strict=True):
             alert_id = int(alone.alerts.alert_id[row])
             np.testing.assert_allclose(p, together[alert_id], atol=2e-6)
 

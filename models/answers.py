@@ -1,0 +1,157 @@
+"""What a model answers to the alerts of a labelled data set.
+
+Only what would be served counts: objects without a detection send no alert,
+and alerts with fewer observations than the model needs get no answer.
+
+Notation: n alerts, K classes of the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from models.datasets import LabelledCurves
+from models.errors import DataError
+from models.features import n_usable
+from models.lightcurve import BANDS, LightCurves
+from models.runtime import Classifier
+
+__all__ = ["UNKNOWN", "Alerts", "Answers", "Carried", "answer", "everything", "restricted"]
+
+UNKNOWN: Final = -1
+"""Label of objects whose class the model does not have."""
+
+Carried = Callable[[LightCurves, npt.NDArray[np.float64]], LightCurves]
+"""What alerts carry of curves at their triggers: the same n curves with fewer observations."""
+
+_SURVEYS: Final = np.array([band.survey for band in BANDS])
+
+
+def everything(curves: LightCurves, trigger_mjd: npt.NDArray[np.float64]) -> LightCurves:
+    """Return the curves as they are: alerts carry all that was measured before."""
+    return curves
+
+
+@dataclass(frozen=True, slots=True)
+class Alerts:
+    """Alerts of some curves of a data set: which curve, and when."""
+
+    curve: npt.NDArray[np.int64]
+    """[n] row of the data set."""
+    trigger_mjd: npt.NDArray[np.float64]
+    """[n] time of the triggering detection, days."""
+
+    def __len__(self) -> int:
+        return len(self.curve)
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """n alerts that a model answered, and the truth about them."""
+
+    classes: tuple[str, ...]
+    """K names of the model's classes."""
+    alerts: Alerts
+    probabilities: npt.NDArray[np.float64]
+    """[n, K]"""
+    ood_score: npt.NDArray[np.float64]
+    """[n] higher = less like the training data."""
+    label: npt.NDArray[np.int64]
+    """[n] row of ``classes``, `UNKNOWN` for objects of other classes."""
+    object_id: npt.NDArray[np.int64]
+    """[n] alerts with the same one are resampled together."""
+    count: npt.NDArray[np.int64]
+    """[n] detections up to and including the alert."""
+    survey: npt.NDArray[np.str_]
+    """[n] key of the survey."""
+    refused: int
+    """Alerts with too few observations to be answered; they are not among the n."""
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    def where(self, rows: npt.NDArray[np.bool_]) -> Answers:
+        """Return only the alerts where ``rows`` [n] is True."""
+        return Answers(
+            classes=self.classes,
+            alerts=Alerts(self.alerts.curve[rows], self.alerts.trigger_mjd[rows]),
+            probabilities=self.probabilities[rows],
+            ood_score=self.ood_score[rows],
+            label=self.label[rows],
+            object_id=self.object_id[rows],
+            count=self.count[rows],
+            survey=self.survey[rows],
+            refused=self.refused,
+        )
+
+    @property
+    def known(self) -> Answers:
+        """Return the alerts of the classes that the model has."""
+        return self.where(self.label != UNKNOWN)
+
+    @property
+    def present(self) -> npt.NDArray[np.int64]:
+        """Return the rows of ``classes`` that have alerts."""
+        return np.unique(self.label[self.label != UNKNOWN])
+
+
+def answer(
+    classifier: Classifier, data: LabelledCurves, alerts: Alerts, carried: Carried = everything
+) -> Answers:
+    """Classify alerts of a data set as the service would, in ONNX Runtime.
+
+    ``carried`` says what alerts hold of the curves. `DataError` for a triggering
+    observation that is not a detection.
+    """
+    complete = data.curves.take(alerts.curve)
+    count = _detections(complete, alerts.trigger_mjd)
+    if not count.all():
+        raise DataError(f"{np.sum(count == 0)} alerts of {data.name} have no detection", data.name)
+    curves = carried(complete, alerts.trigger_mjd)
+    minimum = classifier.bundle.manifest.minimum_observations
+    enough = n_usable(curves, alerts.trigger_mjd) >= minimum
+    rows = np.flatnonzero(enough)
+    predictions = classifier.predict(curves, alerts.trigger_mjd, rows)
+    classes = tuple(known.name for known in classifier.bundle.manifest.classes)
+    some = Alerts(alerts.curve[rows], alerts.trigger_mjd[rows])
+    return Answers(
+        classes=classes,
+        alerts=some,
+        probabilities=predictions.probabilities.astype(np.float64),
+        ood_score=predictions.ood_score.astype(np.float64),
+        label=_labels(data, classes)[some.curve],
+        object_id=data.object_id[some.curve],
+        count=count[rows],
+        survey=_SURVEYS[curves.band[curves.splits[:-1][rows]]],
+        refused=len(alerts) - len(rows),
+    )
+
+
+def restricted(
+    probabilities: npt.NDArray[np.floating], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Return probabilities [n, R] given that the class is one of ``rows`` [R].
+
+    Where the model excludes all of these, they are equally likely.
+    """
+    some = probabilities[:, rows].astype(np.float64)
+    total = some.sum(axis=1, keepdims=True)
+    return np.where(total > 0, some / np.where(total > 0, total, 1.0), 1.0 / len(rows))
+
+
+def _labels(data: LabelledCurves, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    rows = [classes.index(name) if name in classes else UNKNOWN for name in data.classes]
+    return np.array(rows, np.int64)[data.label]
+
+
+def _detections(curves: LightCurves, trigger_mjd: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Count the detections up to and including the triggers, [n]."""
+    seen = curves.detected & (curves.mjd <= np.repeat(trigger_mjd, curves.n_observations))
+    total = np.zeros(len(seen) + 1, np.int64)
+    np.cumsum(seen, out=total[1:])
+    return np.diff(total[curves.splits])

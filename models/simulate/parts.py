@@ -1,0 +1,111 @@
+"""Simulated parts to train, to choose and to test on: ZTF and LSST together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+
+from models.datasets.labelled import LabelledCurves
+from models.lightcurve import LightCurves
+from models.recipe import DataRecipe
+from models.simulate.classes import populations
+from models.simulate.simulation import simulate
+from models.split import Parts
+
+__all__ = ["CLASSES", "SURVEYS", "simulated_parts", "simulated_survey"]
+
+CLASSES: Final = (
+    "mu-Lens",
+    "TDE",
+    "EB",
+    "SNII",
+    "SNIax",
+    "Mira",
+    "SNIbc",
+    "KN",
+    "M-dwarf",
+    "SNIa-91bg",
+    "AGN",
+    "SNIa",
+    "RRL",
+    "SLSN-I",
+)
+"""The classes of t2, in its order (arXiv 2303.08951)."""
+SURVEYS: Final = ("ztf", "lsst")
+_PARTS: Final = ("train", "validation", "test")
+
+
+def simulated_parts(recipe: DataRecipe, inputs: Path, console: Console | None = None) -> Parts:
+    """Simulate all parts of a recipe from the inputs in a folder.
+
+    Templates of supernovae belong to one part each; classes without templates
+    have other objects in each.
+    """
+    sizes = (recipe.per_class, recipe.held_out_per_class, recipe.held_out_per_class)
+    made: dict[str, LabelledCurves] = {}
+    spoilt: dict[str, LightCurves] = {}
+    with Progress(console=console) as progress:
+        task = progress.add_task("simulating", total=len(SURVEYS) * len(CLASSES) * sum(sizes))
+        for i, (part, n) in enumerate(zip(_PARTS, sizes, strict=True)):
+            done = len(SURVEYS) * len(CLASSES) * sum(sizes[:i])
+            surveys = []
+            for survey in SURVEYS:
+                surveys.append(simulated_survey(survey, n, recipe, inputs, part))
+                done += len(CLASSES) * n
+                progress.update(task, completed=done)
+            made[part] = _together(surveys)
+            if recipe.artefacts > 0:
+                spoilt[part] = _artefacts(
+                    round(recipe.artefacts * len(made[part])), recipe, i, inputs
+                )
+    if not recipe.redshift:
+        made = {part: data.without_redshift() for part, data in made.items()}
+    trained = {made["train"].groups[g] for g in np.unique(made["train"].group)}
+    held_out = sorted(
+        {data.groups[g] for data in made.values() for g in np.unique(data.group)} - trained
+    )
+    return Parts(
+        made["train"], made["validation"], {"templates": made["test"]}, tuple(held_out), spoilt
+    )
+
+
+def simulated_survey(
+    survey: str, per_class: int, recipe: DataRecipe, inputs: Path, part: str
+) -> LabelledCurves:
+    """Simulate one part of one survey."""
+    known = populations(inputs)
+    return simulate(
+        per_class,
+        survey,
+        recipe.split_seed,
+        inputs,
+        classes={name: known[name] for name in CLASSES},
+        part=part,
+        split_seed=recipe.split_seed,
+    )
+
+
+def _together(surveys: list[LabelledCurves]) -> LabelledCurves:
+    first = surveys[0]
+    return replace(
+        first,
+        name=f"tinyt2 simulation ({' and '.join(SURVEYS)})",
+        curves=LightCurves.concatenate([data.curves for data in surveys]),
+        label=np.concatenate([data.label for data in surveys]),
+        group=np.concatenate([data.group for data in surveys]),
+        object_id=np.arange(sum(len(data) for data in surveys), dtype=np.int64),
+    )
+
+
+def _artefacts(n: int, recipe: DataRecipe, part: int, inputs: Path) -> LightCurves:
+    from models.simulate.artefacts import artefacts
+
+    rng = np.random.default_rng([recipe.split_seed, 7, part])
+    return LightCurves.concatenate(
+        [artefacts(n // len(SURVEYS), survey, rng, inputs) for survey in SURVEYS]
+    )
