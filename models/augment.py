@@ -29,6 +29,7 @@ __all__ = [
 ]
 
 _SURVEY: Final = np.array([band.survey for band in BANDS])
+_LOG_WAVELENGTH: Final = np.log(np.array([band.wavelength_aa for band in BANDS]) / 6000.0)
 _ZTF_DAYS: Final = 30.0
 """History that a ZTF alert carries."""
 _LSST_DAYS: Final = 365.0
@@ -118,7 +119,27 @@ def alert_views(
     keep &= curves.detected | ~np.repeat(only, counts)
     keep |= age == 0
     keep &= age <= np.repeat(days, counts)
-    return curves.where(keep), trigger
+    return _warp(curves.where(keep), trigger, rng, how), trigger
+
+
+def _warp(
+    curves: LightCurves,
+    trigger_mjd: npt.NDArray[np.float64],
+    rng: np.random.Generator,
+    how: AugmentationRecipe,
+) -> LightCurves:
+    """Stretch curves in time about their triggers and tilt their spectra, noise and all."""
+    n, counts = len(curves), curves.n_observations
+    stretch = np.repeat(np.exp(rng.normal(0.0, how.stretch, n)), counts)
+    trigger = np.repeat(trigger_mjd, counts)
+    slope = np.repeat(rng.normal(0.0, how.tilt, n), counts)
+    factor = np.exp(slope * _LOG_WAVELENGTH[curves.band]).astype(np.float32)
+    return replace(
+        curves,
+        mjd=trigger + (curves.mjd - trigger) * stretch,
+        flux=curves.flux * factor,
+        flux_err=curves.flux_err * factor,
+    )
 
 
 def _dim(curves: LightCurves, rng: np.random.Generator, how: AugmentationRecipe) -> LightCurves:

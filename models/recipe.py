@@ -112,6 +112,10 @@ class AugmentationRecipe(_Section):
     short_days: float = 30.0
     detections_only: Fraction = 0.1
     """Keep only detections."""
+    stretch: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the logarithm of a factor on all times: templates are few."""
+    tilt: Annotated[float, Field(ge=0)] = 0.0
+    """Standard deviation of the slope d ln(flux) / d ln(wavelength) that colours are changed by."""
 
 
 class Recipe(_Section):
