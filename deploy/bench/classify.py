@@ -16,13 +16,19 @@ from threadpoolctl import threadpool_limits
 from deploy.bench.alerts import Histories, longer, ztf_histories
 from deploy.bench.measure import Result, Seconds, Task, interleave, rate, time_per_alert
 from deploy.bench.paper import PaperPath, paper_curves
+from models.feature_sets import ProcessGrid
 from models.features import ModelInputs, model_inputs
+from models.lightcurve import DETECTION, LightCurves, band_index
 from models.runtime import OnnxClassifier, load_classifier
 
 __all__ = ["features", "inference"]
 
 _LENGTHENED: Final = 10
 _ONE_BY_ONE: Final = "batch 1"
+_INTERPOLATION: Final = "paper: Gaussian process"
+_COMPLETE: Final = 90
+"""Observations of a complete supernova, in the median of SPCC."""
+_G_AND_R: Final = (band_index("ztf", "g"), band_index("ztf", "r"))
 _PROCESS: Final = "paper: Gaussian process and scaling"
 _NETWORK: Final = "paper: t2 in ONNX Runtime, batch 1, random weights"
 _BATCHED: Final = "paper: t2 in ONNX Runtime, batch 8, random weights"
@@ -35,11 +41,15 @@ def features(progress: Progress, rounds: int, alerts: int, largest_batch: int) -
     """Compute the tensors of batches of so many alerts, and of batches from 1 on."""
     with threadpool_limits(1):
         bench = _Bench(alerts)
-        names = ("features", "gp", "scaling")
+        names = ("features", "grid", "grid_complete", "gp", "gp_complete", "scaling")
         taken = interleave(bench.tasks(names), rounds, progress, "features_ztf")
         return [
             time_per_alert(
                 "features_ztf", taken["features"], _PROCESS, taken["gp"] + taken["scaling"]
+            ),
+            time_per_alert("gp_grid_ztf", taken["grid"], _INTERPOLATION, taken["gp"]),
+            time_per_alert(
+                f"gp_grid_{_COMPLETE}", taken["grid_complete"], _INTERPOLATION, taken["gp_complete"]
             ),
             *_paper_rows(taken, ("gp", "scaling")),
             *_scaling(progress, "features", _features, bench.histories, rounds, largest_batch),
@@ -87,16 +97,40 @@ class _Bench:
         scaled = [path.scale(one) for one in steps]
         # Its best batch: larger ones fall out of the cache.
         eight = np.concatenate(scaled[:8])
+        grid, complete = ProcessGrid(("ztf:g", "ztf:r")), _complete(16)
+        paper_complete = paper_curves(complete)
         tasks = {
             "features": Task(lambda: _features(self._batch), n),
             "onnx": Task(lambda: [self._classifier.run(bucket) for bucket in inputs], n),
             "all": Task(lambda: self.classify(self._batch), n),
+            "grid": Task(lambda: grid.inputs(*self._batch), n),
+            "grid_complete": Task(lambda: grid.inputs(*complete), 16),
+            "gp_complete": Task(lambda: [path.interpolate(c) for c in paper_complete], 16),
             "gp": Task(lambda: [path.interpolate(curve) for curve in curves], len(curves)),
             "scaling": Task(lambda: [path.scale(one) for one in steps], len(curves)),
             "network": Task(lambda: [path.network(one) for one in scaled], len(curves)),
             "batched": Task(lambda: path.network(eight), len(eight)),
         }
         return {name: tasks[name] for name in names}
+
+
+def _complete(n: int) -> Histories:
+    """Return made-up supernovae from rise to fall in g and r of ZTF."""
+    rng = np.random.default_rng(0)
+    age = rng.uniform(-40, 90, (n, _COMPLETE))
+    shape = np.where(age < 0, np.exp(age / 6), np.exp(-age / 25))
+    curves = LightCurves.from_observations(
+        curve=np.repeat(np.arange(n), _COMPLETE),
+        mjd=60000 + age.ravel(),
+        band=rng.choice([band_index("ztf", "g"), band_index("ztf", "r")], age.size).astype(
+            np.uint8
+        ),
+        flux=(1e4 * shape + rng.normal(0, 300, age.shape)).ravel().astype(np.float32),
+        flux_err=np.full(age.size, 300, np.float32),
+        rank=np.full(age.size, DETECTION, np.uint8),
+        n_curves=n,
+    )
+    return Histories(curves, curves.mjd[curves.splits[1:] - 1])
 
 
 def _features(histories: Histories) -> object:

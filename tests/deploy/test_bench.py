@@ -43,7 +43,14 @@ NAMES = {
         "decode_lsst",
         "decode_lsst_long",
     },
-    "features": {"features_ztf", "paper_gp", "paper_scaling", "features_10x_history"},
+    "features": {
+        "features_ztf",
+        "gp_grid_ztf",
+        "gp_grid_90",
+        "paper_gp",
+        "paper_scaling",
+        "features_10x_history",
+    },
     "inference": {"features_inference_ztf", "inference_ztf", "paper_gp", "paper_network"},
     "replay": {"replay_per_cpu_s"},
     "kafka": {
