@@ -193,6 +193,27 @@ def train(
     display.show_model(console, load_classifier(path).bundle)
 
 
+@app.command()
+def study(
+    path: Annotated[
+        Path, typer.Argument(metavar="STUDY", help="TOML; those shipped are in models/studies.")
+    ],
+    data: Annotated[Path, typer.Option(help="Folder with the data set of its recipes.")],
+    out: Annotated[Path, typer.Option(help="Folder for the models and study.json.")],
+) -> None:
+    """Compare networks on the same objects: several seeds, intervals, one table.
+
+    A study that was interrupted goes on where it stopped.
+
+    Example: `tinyt2 study models/studies/spcc.toml --data spcc/ --out runs/study-spcc`
+    """
+    require("study", "train", "torch")
+    from deploy.training import load_study
+    from models.study import run_study
+
+    run_study(load_study(path), data, out, Console())
+
+
 @model_app.command("show")
 def model_show(
     path: Annotated[

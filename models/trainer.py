@@ -26,7 +26,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy, log_softmax
+from torch.nn.functional import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    log_softmax,
+    one_hot,
+)
 
 from models.augment import alert_views, as_alerts, at_last_detection, random_detection
 from models.errors import ConfigurationError
@@ -219,9 +224,11 @@ class Trainer:
         weight = self.class_weight if self.recipe.training.flat else None
         if not self.parts.artefacts:
             return cross_entropy(logits, label, weight)
-        target = torch.where((label == _ARTEFACT)[:, None], 1 / logits.shape[1], 0.0)
         known = label != _ARTEFACT
-        target[known, label[known]] = 1.0 if weight is None else weight[label[known]]
+        target = torch.full_like(logits, 1 / logits.shape[1])
+        target[known] = one_hot(label[known], logits.shape[1]).to(logits.dtype)
+        if weight is not None:
+            target = target * torch.where(known, weight[label.clamp(min=0)], 1.0)[:, None]
         classes = -(target * log_softmax(logits, -1)).sum(-1).mean()
         return classes + binary_cross_entropy_with_logits(ood, (~known).to(ood.dtype))
 
