@@ -49,6 +49,7 @@ STYLE: Final[dict[Any, Any]] = {
 
 _DPI: Final = 110
 _MOST_SHADED: Final = 5
+_MOST_BESIDE: Final = 8
 _FEWEST_ALERTS: Final = 10
 """Bins of the reliability diagram with fewer alerts say nothing of the accuracy."""
 _MOMENT_NAMES: Final = {
@@ -76,9 +77,11 @@ def called(tables: Mapping[str, dict[str, dict[str, int]]], classes: Sequence[st
     Colour and first line are the fraction of the row, the second line is the count.
     """
     rows = max(len(table) for table in tables.values())
-    size = max(3.2, 0.55 * len(classes) + 1.6)
-    figure = blank(size * len(tables), max(2.8, 0.48 * rows + 1.5))
-    axes = figure.subplots(1, len(tables), squeeze=False)[0]
+    width, height = max(3.2, 0.55 * len(classes) + 1.6), max(2.8, 0.48 * rows + 1.5)
+    # Large tables stand one above the other: side by side a page would shrink their numbers.
+    down, across = (len(tables), 1) if len(classes) > _MOST_BESIDE else (1, len(tables))
+    figure = blank(width * across, height * down)
+    axes = figure.subplots(down, across, squeeze=False).ravel()
     for axis, (moment, table) in zip(axes, tables.items(), strict=True):
         counts = np.array([[row.get(name, 0) for name in classes] for row in table.values()])
         _matrix(axis, counts, list(table), classes)
@@ -110,7 +113,7 @@ def precision_recall(answers: Mapping[str, Answers]) -> Figure:
     present = first.present
     columns = min(4, len(present))
     rows = -(-len(present) // columns)
-    figure = blank(2.9 * columns, 2.5 * rows + 0.3)
+    figure = blank(2.6 * columns, 2.2 * rows + 0.6)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True).ravel()
     for axis in axes[len(present) :]:
         axis.set_visible(False)
@@ -120,7 +123,9 @@ def precision_recall(answers: Mapping[str, Answers]) -> Figure:
             axis.plot(recall, precision, color=colour, lw=1.4, label=_MOMENT_NAMES[moment])
         axis.axhline(np.mean(first.label == row), color="#999999", lw=0.8, ls=":")
         axis.set(title=first.classes[row], xlim=(0, 1.02), ylim=(0, 1.02))
-    axes[0].legend(fontsize=7, loc="lower left")
+    for axis in axes[:-columns][len(present) - columns :]:
+        axis.tick_params(labelbottom=True)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=2)
     figure.supxlabel("recall", fontsize=9)
     figure.supylabel("precision (dotted: fraction of the class)", fontsize=9)
     return figure
@@ -231,7 +236,7 @@ def rejection(
     axis = figure.subplots()
     kinds = np.array(["known classes" if name is None else name for name in kind])
     low, high = np.quantile(score, (0.001, 0.999))
-    edges = np.linspace(low, max(high, low + 1e-6), 60).tolist()
+    edges = np.linspace(low, max(high, low + 1e-6), 40).tolist()
     names = ["known classes", *sorted(set(kinds.tolist()) - {"known classes"})]
     for number, name in enumerate(names):
         some = np.clip(score[kinds == name], edges[0], edges[-1])

@@ -40,7 +40,10 @@ _OF_CLASS: Final = {
     "auc": "ROC-AUC",
     "log_loss": "log-loss",
 }
-_MOMENT_NAMES: Final = {name: name.replace("_", " ") for name in MOMENTS}
+_MOMENT_NAMES: Final = {
+    "last_detection": "at the last detection",
+    "random_detection": "at a random detection",
+}
 _STYLE: Final = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 68rem; margin: 2rem auto;
        padding: 0 1rem; }
@@ -148,7 +151,7 @@ _EXAMPLES_TEXT: Final = (
 def _about(result: dict[str, Any]) -> str:
     model, data, config = result["model"], result["data"], result["config"]
     refused = ", ".join(
-        f"{result[moment]['refused']} at the {name}" for moment, name in _MOMENT_NAMES.items()
+        f"{result[moment]['refused']} {name}" for moment, name in _MOMENT_NAMES.items()
     )
     objects = ", ".join(f"{name} {count}" for name, count in data["objects"].items())
     rows = {
@@ -232,7 +235,7 @@ def _class_tables(result: dict[str, Any]) -> Iterable[str]:
             )
             for k in known
         ]
-        yield _table(["class", "alerts", *_OF_CLASS.values()], rows, f"at the {name}")
+        yield _table(["class", "alerts", *_OF_CLASS.values()], rows, name)
 
 
 def _alerts_of(result: dict[str, Any], moment: str, name: str) -> int:
@@ -253,7 +256,7 @@ def _surveys(result: dict[str, Any]) -> str:
         for survey, moments in result["surveys"].items()
         for moment, entry in moments.items()
     ]
-    return _table(["survey, alert at", "objects", *one.values()], rows)
+    return _table(["survey", "objects", *one.values()], rows)
 
 
 def _thresholds(result: dict[str, Any]) -> str:
@@ -273,7 +276,7 @@ def _thresholds(result: dict[str, Any]) -> str:
         for name, cuts in by_class.items()
         for precision, cut in cuts.items()
     ]
-    head = ["class", "alert at", "least detections", "class-balanced precision"]
+    head = ["class", "alert", "least detections", "class-balanced precision"]
     text = "cuts with the highest recall at a precision that counts all classes alike"
     return _table([*head, "probability", "recall"], rows, text) if rows else ""
 
@@ -299,7 +302,7 @@ def _applied(result: dict[str, Any]) -> str:
         for true, rate in rates.items()
         if true != "probability" and (rate["value"] or true == name)
     ]
-    head = ["true class", "alert at", "least detections", "precision elsewhere", "probability"]
+    head = ["true class", "alert", "least detections", "precision elsewhere", "probability"]
     text = "thresholds found on other data, applied here: recall and false positives"
     return _table([*head, "alerts", "fraction above"], rows, text) if rows else ""
 

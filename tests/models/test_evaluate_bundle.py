@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from models.answers import UNKNOWN, Alerts, Served, answer, restricted
@@ -163,7 +164,7 @@ def test_a_model_against_itself(classifier: OnnxClassifier) -> None:
 
 
 def test_alerts_carry_what_they_are_told_to(classifier: OnnxClassifier) -> None:
-    def detections_only(curves: LightCurves, trigger: np.ndarray) -> LightCurves:  # type: ignore[type-arg]
+    def detections_only(curves: LightCurves, trigger: npt.NDArray[np.float64]) -> LightCurves:
         return curves.where(curves.detected)
 
     data = labelled(("SNIa", "SNIbc", "SNII"))
