@@ -194,6 +194,97 @@ def train(
 
 
 @app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="model.onnx of a bundle.")],
+    data: Annotated[Path, typer.Option(help="Folder with the data set.")],
+    dataset: Annotated[
+        str, typer.Option(help="How to read it: spcc, plasticc, parquet, bts, ..., simulation.")
+    ] = "parquet",
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="Folder for report.html, evaluation.json, figures.")
+    ] = Path("runs/evaluation"),
+    part: Annotated[
+        str,
+        typer.Option(help="all, or what the model was not trained on: objects, templates, ..."),
+    ] = "all",
+    against: Annotated[
+        str | None, typer.Option(help="Another model.onnx, or extra-trees: on the same alerts.")
+    ] = None,
+    thresholds_from: Annotated[
+        Path | None,
+        typer.Option(help="evaluation.json of another data set whose thresholds are applied."),
+    ] = None,
+    as_sent: Annotated[
+        bool, typer.Option("--as-sent", help="The curves are alerts already (curves --per alert).")
+    ] = False,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples per interval.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of random alerts and resamples.")] = 0,
+) -> None:
+    """Evaluate a model on labelled light curves, as it serves, and write a report.
+
+    Each object is seen as alerts would show it: at its last and at a random detection, at
+    the 1st, 3rd, ... and some days after the first.
+
+    Example: `tinyt2 evaluate runs/spcc/model.onnx --data spcc/ --dataset spcc --part objects`
+    """
+    require("evaluate", "train", "torch")
+    from models.evaluate_bundle import EvaluationConfig
+    from models.evaluation_run import run
+
+    config = EvaluationConfig(bootstrap=bootstrap, seed=seed)
+    run(model, dataset, data, out, config, part, against, thresholds_from, as_sent)
+
+
+@app.command()
+def simulate(
+    inputs: Annotated[Path, typer.Option(help="Folder with spectra, cadences and noise.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="name.parquet")],
+    survey: Annotated[str, typer.Option(help="ztf or lsst.")] = "ztf",
+    per_class: Annotated[int, typer.Option(min=1, help="Objects of each class.")] = 100,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="Only this class; may be repeated.")
+    ] = None,
+    part: Annotated[
+        str, typer.Option(help="train, validation or test: each has templates of its own.")
+    ] = "train",
+    seed: Annotated[int, typer.Option(help="Same seed, same curves.")] = 0,
+    plots: Annotated[Path | None, typer.Option(help="Folder for a picture of each class.")] = None,
+) -> None:
+    """Simulate labelled light curves of ZTF or LSST, as difference imaging measures them.
+
+    Example: `tinyt2 simulate --inputs sim/ --survey lsst --out lsst.parquet --plots plots/`
+    """
+    require("simulate", "train", "torch")
+    from deploy.training import simulate_curves
+
+    simulate_curves(inputs, out, survey, per_class, classes, part, seed, plots)
+
+
+@app.command()
+def curves(
+    paths: Archive,
+    labels: Annotated[Path, typer.Option(help="CSV table: object_id,class[,redshift].")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="name.parquet")],
+    per: Annotated[
+        str, typer.Option(help="What a row is: object (its alerts merged) or alert (as sent).")
+    ] = "object",
+    id_column: Annotated[str, typer.Option(help="Column of the table.")] = "object_id",
+    class_column: Annotated[str, typer.Option(help="Column of the table.")] = "class",
+    redshift_column: Annotated[str | None, typer.Option(help="Column of the table.")] = None,
+    config: Config = None,
+) -> None:
+    """Make labelled light curves of an archive of alerts and a table of labels.
+
+    Example: `tinyt2 curves night.tar.gz --labels labels.csv --out curves.parquet`
+    """
+    from deploy import labelled
+    from deploy.labels import LabelColumns
+
+    columns = LabelColumns(id_column, class_column, redshift_column)
+    labelled.run(load_settings(config), paths, labels, columns, per, out, Console())
+
+
+@app.command()
 def study(
     path: Annotated[
         Path, typer.Argument(metavar="STUDY", help="TOML; those shipped are in models/studies.")

@@ -24,20 +24,22 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
+from rich.console import Console
 
 from deploy import wiring
-from deploy.labels import Labels
+from deploy.labels import LabelColumns, Labels, read_labels
+from deploy.progress import ByteProgress
 from deploy.settings import Settings
 from models.datasets.joined import join_curves
 from models.datasets.parquet import CurvesWriter
-from models.errors import DataError
+from models.errors import ConfigurationError, DataError
 from models.lightcurve import DETECTION, FORCED, UPPER_LIMIT, LightCurves
 from stream.alerts import AlertBatch
 from stream.nested import NestedDecoder
 from stream.sources.archive import ArchiveSource
 from stream.sources.parts import plan
 
-__all__ = ["Made", "Per", "make_curves"]
+__all__ = ["Made", "Per", "make_curves", "run"]
 
 _MESSAGES: Final = 512
 _UNMERGED_OBSERVATIONS: Final = 4_000_000
@@ -69,6 +71,37 @@ class Made:
     """Rows of the label table that alerts were found for."""
     objects_of_class: dict[str, int] = field(default_factory=dict)
     """Objects with alerts, by class."""
+
+
+def run(
+    settings: Settings,
+    paths: Sequence[Path],
+    labels: Path,
+    columns: LabelColumns,
+    per: str,
+    out: Path,
+    console: Console,
+) -> None:
+    """Make the curves of an archive with a progress bar and print what became of it."""
+    if per not in list(Per):
+        raise ConfigurationError(f"--per must be {' or '.join(Per)}, not {per!r}", per)
+    table = read_labels(labels, columns)
+    with ByteProgress("reading") as progress:
+        made = make_curves(
+            settings,
+            paths,
+            table,
+            out,
+            Per(per),
+            on_start=progress.begin,
+            on_bytes=lambda n: progress.reached(0, n),
+        )
+    console.print(
+        f"{made.curves:,} curves of {len(made.objects):,} objects from {made.alerts:,} alerts "
+        f"({made.unlabelled:,} without label, {made.repeated:,} repeated, {made.refused:,} "
+        f"messages refused)\n{made.objects_of_class}",
+        soft_wrap=True,
+    )
 
 
 def make_curves(

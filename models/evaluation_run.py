@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
@@ -17,26 +17,29 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as ProgressBar
 
 from models.answers import Answering, Carried, Served, everything
-from models.augment import at_last_detection, n_detections, random_detection
+from models.augment import (
+    at_last_detection,
+    carried_by_alerts,
+    n_detections,
+    random_detection,
+)
 from models.baselines import ExtraTrees, fit_extra_trees
 from models.bundle import Bundle
 from models.datasets import LabelledCurves, load
 from models.errors import ConfigurationError
 from models.evaluate_bundle import Evaluation, EvaluationConfig, Progress, evaluate_bundle
 from models.lightcurve import LightCurves
+from models.recipe import DataRecipe
 from models.report import write_report
 from models.runtime import Predictions, load_classifier
-from models.split import split_by_template
+from models.train import load_parts
 
-__all__ = ["EXTRA_TREES", "PARTS", "run"]
+__all__ = ["EXTRA_TREES", "run"]
 
 EXTRA_TREES: Final = "extra-trees"
 """Names the baseline where a bundle could stand."""
 _RANDOM_ALERTS: Final = 1
 """Random detections per object that the baseline is fitted to, beside the last."""
-
-PARTS: Final = ("all", "test", "validation")
-"""Objects to evaluate: all, or one part of the data set that the model was trained on."""
 
 
 def run(
@@ -48,56 +51,57 @@ def run(
     part: str = "all",
     against: Path | str | None = None,
     thresholds_from: Path | None = None,
-    carried: Carried = everything,
+    as_sent: bool = False,
     console: Console | None = None,
 ) -> Evaluation:
     """Evaluate a bundle on a data set in a folder and write the report into ``out``.
 
-    ``part`` "test" or "validation" takes the objects that the bundle's training left out.
+    ``part`` "objects", "templates" or "validation" takes what the bundle's training left out,
+    "all" everything.
     ``against`` is another bundle, or "extra-trees": the baseline, fitted to the training part.
+    ``as_sent``: the curves are what alerts carried, not all that was measured.
     ``thresholds_from`` is the ``evaluation.json`` of another data set whose thresholds are
     applied. Raise `BundleError`, `DataError` or `ConfigurationError` for what cannot be read
     or does not fit together.
     """
     console = console or Console()
     classifier = load_classifier(model)
+    config = config or EvaluationConfig()
+    carried = everything if as_sent else carried_by_alerts(config.seed)
     thresholds = None if thresholds_from is None else _read_thresholds(thresholds_from)
-    data = load(dataset, folder)
-    rows, training = _rows(classifier.bundle, data, dataset, part)
+    data, training = _part(classifier.bundle, dataset, folder, part)
     other: Answering | None = None
     if against == EXTRA_TREES:
         console.print("fitting the baseline ...")
-        other = _baseline(_take(data, training), (config or EvaluationConfig()).seed, carried)
+        other = _baseline(training, config.seed, carried)
     elif against is not None:
         other = Served(load_classifier(Path(against)))
     with _bar(console) as progress:
-        evaluation = evaluate_bundle(
-            classifier, _take(data, rows), config, other, thresholds, carried, progress
-        )
+        evaluation = evaluate_bundle(classifier, data, config, other, thresholds, carried, progress)
     evaluation.result["data"] |= {"dataset": dataset, "part": part}
     evaluation.result["warnings"] = _warnings(classifier.bundle, data, part)
     console.print(f"report: {write_report(evaluation, out)}", soft_wrap=True)
     return evaluation
 
 
-def _rows(
-    bundle: Bundle, data: LabelledCurves, dataset: str, part: str
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the objects of a part and of the training part, as the bundle's training divided."""
+def _part(
+    bundle: Bundle, dataset: str, folder: Path, part: str
+) -> tuple[LabelledCurves, LabelledCurves | None]:
+    """Return a part, and what was trained on, as the bundle's training divided the data set."""
     if part == "all":
-        return np.arange(len(data)), np.arange(0)
-    if part not in PARTS:
-        raise ConfigurationError(f"no part {part!r}; known: {', '.join(PARTS)}", part)
-    config = bundle.card.training.get("config", {})
-    missing = {"dataset", "split_seed", "validation", "test"} - set(config)
-    if missing or config["dataset"] != dataset:
+        return load(dataset, folder), None
+    told = bundle.card.training.get("recipe")
+    if told is None or told["data"]["dataset"] != dataset:
         raise ConfigurationError(
             f"{bundle.path} was not trained on the data set {dataset!r} by tinyt2: "
             "it has no parts for this model, evaluate all of it",
             dataset,
         )
-    split = split_by_template(data, config["split_seed"], config["validation"], config["test"])
-    return (split.test if part == "test" else split.validation), split.train
+    parts = load_parts(DataRecipe.model_validate(told["data"]), folder)
+    known = {"validation": parts.validation, **parts.tests}
+    if part not in known:
+        raise ConfigurationError(f"no part {part!r}; known: all, {', '.join(known)}", part)
+    return known[part], parts.train
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,11 +132,11 @@ class _Trees:
         return Predictions(chances.astype(np.float32), np.full(len(rows), np.nan, np.float32))
 
 
-def _baseline(data: LabelledCurves, seed: int, carried: Carried) -> _Trees:
+def _baseline(data: LabelledCurves | None, seed: int, carried: Carried) -> _Trees:
     """Fit trees to the last and to random detections of the training part."""
-    if not len(data):
+    if data is None:
         raise ConfigurationError(
-            f"{EXTRA_TREES} needs a part that it was not fitted to: evaluate the part 'test'",
+            f"{EXTRA_TREES} needs a part that it was not fitted to: name one instead of 'all'",
             EXTRA_TREES,
         )
     seen = np.flatnonzero(n_detections(data.curves))
@@ -147,21 +151,11 @@ def _baseline(data: LabelledCurves, seed: int, carried: Carried) -> _Trees:
     return _Trees(trees, data.classes, data.name)
 
 
-def _take(data: LabelledCurves, rows: npt.NDArray[np.int64]) -> LabelledCurves:
-    return replace(
-        data,
-        curves=data.curves.take(rows),
-        label=data.label[rows],
-        group=data.group[rows],
-        object_id=data.object_id[rows],
-    )
-
-
 def _warnings(bundle: Bundle, data: LabelledCurves, part: str) -> list[str]:
     if part == "all" and bundle.manifest.training_data == data.name:
         return [
             "The model was trained on some of these objects: its figures here are too good. "
-            "Evaluate the part 'test'."
+            "Evaluate a part that it was not trained on."
         ]
     if part == "validation":
         return [

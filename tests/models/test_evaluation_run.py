@@ -15,10 +15,11 @@ from models.errors import BundleError, ConfigurationError
 from models.evaluate_bundle import EvaluationConfig
 from models.evaluation_run import EXTRA_TREES, run
 from models.export import write
+from models.recipe import DataRecipe
 from tests.models.supernovae import write_spcc
 
 FEW = EvaluationConfig(bootstrap=4, detections=(1, 3), days=(0,))
-CONFIG = {"dataset": "spcc", "split_seed": 0, "validation": 0.2, "test": 0.15}
+DATA = DataRecipe(dataset="spcc", split="object", validation=0.2, test=0.15)
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def trained(tmp_path: Path, exported: bytes, manifest: Manifest, card: Card) -> Path:
     """A bundle whose card says how its data were divided."""
-    said = card.model_copy(update={"training": {"config": CONFIG}})
+    said = card.model_copy(update={"training": {"recipe": {"data": DATA.model_dump()}}})
     return write(exported, manifest, said, tmp_path / "trained")
 
 
@@ -49,10 +50,10 @@ def test_all_of_a_data_set(bundle_path: Path, folder: Path, tmp_path: Path) -> N
 def test_parts_are_those_of_the_training(trained: Path, folder: Path, tmp_path: Path) -> None:
     sizes = {
         part: evaluated(trained, folder, tmp_path / part, part=part)["last_detection"]["objects"]
-        for part in ("test", "validation")
+        for part in ("objects", "validation")
     }
-    assert sizes["test"] == pytest.approx(0.15 * 0.8 * 240, rel=0.15)
-    assert sizes["validation"] == pytest.approx(0.2 * 240, rel=0.3)
+    assert sizes["objects"] == pytest.approx(0.15 * 240, abs=3)
+    assert sizes["validation"] == pytest.approx(0.2 * 240, abs=3)
 
 
 def test_against_a_bundle(bundle_path: Path, folder: Path, tmp_path: Path) -> None:
@@ -62,7 +63,7 @@ def test_against_a_bundle(bundle_path: Path, folder: Path, tmp_path: Path) -> No
 
 def test_against_the_baseline(trained: Path, folder: Path, tmp_path: Path) -> None:
     """An untrained network is worse than trees that were fitted to the training part."""
-    result = evaluated(trained, folder, tmp_path / "out", part="test", against=EXTRA_TREES)
+    result = evaluated(trained, folder, tmp_path / "out", part="objects", against=EXTRA_TREES)
     assert result["against"]["name"] == "extra trees on summary features"
     assert result["against"]["last_detection"]["log_loss_ratio"]["low"] > 1
     assert "extra trees" in (tmp_path / "out" / "report.html").read_text()
@@ -71,7 +72,7 @@ def test_against_the_baseline(trained: Path, folder: Path, tmp_path: Path) -> No
 def test_the_baseline_needs_a_training_part(
     bundle_path: Path, folder: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(ConfigurationError, match="evaluate the part 'test'"):
+    with pytest.raises(ConfigurationError, match="name one instead of 'all'"):
         evaluated(bundle_path, folder, tmp_path, against=EXTRA_TREES)
 
 
@@ -93,12 +94,12 @@ def test_thresholds_of_another_evaluation(bundle_path: Path, folder: Path, tmp_p
 
 
 def test_a_part_of_what_it_was_not_trained_on(
-    bundle_path: Path, folder: Path, tmp_path: Path
+    bundle_path: Path, trained: Path, folder: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigurationError, match="was not trained on the data set 'spcc'"):
-        evaluated(bundle_path, folder, tmp_path, part="test")
-    with pytest.raises(ConfigurationError, match="no part 'half'; known: all, test, validation"):
-        evaluated(bundle_path, folder, tmp_path, part="half")
+        evaluated(bundle_path, folder, tmp_path, part="objects")
+    with pytest.raises(ConfigurationError, match="no part 'half'; known: all, validation, objects"):
+        evaluated(trained, folder, tmp_path, part="half")
 
 
 def test_objects_that_were_trained_on_are_warned_of(
