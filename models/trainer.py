@@ -235,7 +235,7 @@ class Trainer:
     def save(self, folder: Path) -> None:
         """Write the state after the last epoch to ``checkpoint.pt``, atomically."""
         state = {
-            "recipe": self.recipe.model_dump_json(),
+            "recipe": _fingerprint(self.recipe),
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "best": self.best,
@@ -251,7 +251,7 @@ class Trainer:
         """Take up the state in ``checkpoint.pt``; `ConfigurationError` if it is of another run."""
         path = folder / CHECKPOINT_NAME
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location=self._device)
-        if state["recipe"] != self.recipe.model_dump_json():
+        if state["recipe"] != _fingerprint(self.recipe):
             raise ConfigurationError(
                 f"{path} was made with another recipe: train without --resume", path
             )
@@ -303,6 +303,11 @@ def _device(name: str) -> torch.device:
     elif name == "cuda" and not torch.cuda.is_available():
         raise ConfigurationError("[training] device: no GPU that torch can use; say auto or cpu")
     return torch.device(name)
+
+
+def _fingerprint(recipe: Recipe) -> str:
+    """Return all of a recipe that changes what is learnt."""
+    return recipe.model_dump_json(exclude={"model"})
 
 
 def _cosine(start: float, end: float, done: float) -> float:
