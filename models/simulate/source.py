@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FluxModel", "Population", "Sources"]
+__all__ = ["REFERENCE_DAYS", "FluxModel", "Population", "Sources"]
+
+REFERENCE_DAYS: Final = 1000.0
+"""How long before its window a variable source may be asked for the flux of references."""
 
 FluxModel: TypeAlias = Callable[
     [npt.NDArray[np.int64], npt.NDArray[np.float64], npt.NDArray[np.uint8]],
