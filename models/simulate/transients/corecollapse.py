@@ -32,6 +32,9 @@ _FloatArray = npt.NDArray[np.float64]
 _N_Z: Final = 36  # z <= 1.01
 _STRETCH_SCATTER: Final = 0.08
 _LARGEST_REDDENING: Final = 1.0
+_SIGMAS: Final = (-1.5, 2.0)
+"""Limits of the luminosity functions. Seen out to larger volumes, their bright wings would be most
+of a sample, and real samples do not have that many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +162,7 @@ def _traits(
         for field in ("magnitude", "scatter", "reddening")
     )
     shape = (len(series), CANDIDATES)
-    # Beyond 2 sigma the luminosity functions are extrapolation.
-    magnitude = mean + scatter * np.clip(rng.standard_normal(shape), -2.0, 2.0)
+    magnitude = mean + scatter * np.clip(rng.standard_normal(shape), *_SIGMAS)
     excess = np.minimum(dust * rng.exponential(size=shape), _LARGEST_REDDENING)
     stretch = np.exp(rng.normal(0.0, _STRETCH_SCATTER, shape))
     return Traits(magnitude, excess, np.zeros(shape), stretch)

@@ -20,9 +20,10 @@ __all__ = ["light", "tidal_disruption"]
 _FloatArray = npt.NDArray[np.float64]
 
 _DURATION_DAYS: Final = 420.0
-_LOG_LUMINOSITY: Final = (43.3, 45.3)
-_LUMINOSITY_SLOPE: Final = 1.5
-"""Of dN / dlog10 L, falling (van Velzen 2018, ApJ 852, 72)."""
+_LOG_LUMINOSITY: Final = (43.3, 45.0)
+_LUMINOSITY_SLOPE: Final = 1.0
+"""Of dN / dlog10 L, falling. In a volume it is 1.5 (van Velzen 2018, ApJ 852, 72), but then too few
+of the candidates are the luminous ones that are half of a sample limited by flux."""
 _RISE_SIGMAS: Final = 3.0
 _WARMING_DAYS: Final = 100.0
 """Time in which the temperature changes by the factor exp(warming * pi / 4)."""

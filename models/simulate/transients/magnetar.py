@@ -67,7 +67,7 @@ def spin_down(days: _FloatArray, period_ms: _FloatArray, field_1e14_g: _FloatArr
 def _parameters(rng: np.random.Generator, n: int) -> dict[str, _FloatArray]:
     """Draw magnetars and their ejecta, cgs units unless named otherwise."""
     return {
-        "period_ms": np.clip(2.4 * np.exp(rng.normal(0.0, 0.5, n)), 0.8, 8.0),
+        "period_ms": np.clip(2.6 * np.exp(rng.normal(0.0, 0.4, n)), 1.0, 8.0),
         "field_1e14_g": np.clip(0.8 * np.exp(rng.normal(0.0, 0.8, n)), 0.1, 5.0),
         "mass": np.clip(4.8 * np.exp(rng.normal(0.0, 0.7, n)), 1.0, 40.0) * _SUN_G,
         "speed": np.clip(rng.normal(1.2e9, 0.3e9, n), 0.6e9, 2.0e9),

@@ -99,7 +99,7 @@ class Redshifts:
 
     def count(self, z: _FloatArray) -> _FloatArray:
         """Return the relative number of events nearer than z."""
-        return np.interp(z, _GRID, self._count)
+        return np.asarray(np.interp(z, _GRID, self._count))
 
     def draw(self, rng: np.random.Generator, limit: _FloatArray) -> _FloatArray:
         """Draw one redshift below each limit, [n]."""

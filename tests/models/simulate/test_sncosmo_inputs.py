@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from models.errors import DataError
@@ -25,6 +26,7 @@ from tests.models.simulate.inputs import write_inputs as write_made_up
 sncosmo = pytest.importorskip("sncosmo")
 
 PHASE, WAVELENGTH = np.arange(-20.0, 61.0), np.arange(1500.0, 11001.0, 10.0)
+COARSE = np.arange(1500.0, 11001.0, 50.0)
 
 
 def series(temperature: float = 9000.0) -> Any:
@@ -32,20 +34,27 @@ def series(temperature: float = 9000.0) -> Any:
     return sncosmo.TimeSeriesSource(PHASE, WAVELENGTH, flux)
 
 
-class TwoComponents(sncosmo.SALT2Source):  # type: ignore[misc]
-    """The interface of a SALT source on a made-up model, whose files would be downloaded."""
+@pytest.fixture(scope="module")
+def salt(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A SALT2 source of sncosmo, read from made-up files of its format."""
+    folder = tmp_path_factory.mktemp("salt2")
+    mean = 0.1 * spectra(PHASE, COARSE, 11000.0, 18.0)
+    _write_grid(folder / "salt2_template_0.dat", mean)
+    _write_grid(folder / "salt2_template_1.dat", 0.1 * mean)
+    for name in ("relative_variance_0", "relative_variance_1", "relative_covariance_01"):
+        _write_grid(folder / f"salt2_lc_{name}.dat", np.zeros_like(mean))
+    _write_grid(folder / "salt2_lc_dispersion_scaling.dat", np.ones_like(mean))
+    np.savetxt(folder / "salt2_color_dispersion.dat", np.stack([COARSE, 0 * COARSE], axis=1))
+    (folder / "salt2_color_correction.dat").write_text(
+        "2 -0.5 0.6\nSalt2ExtinctionLaw.version 1\n"
+        "Salt2ExtinctionLaw.min_lambda 2800\nSalt2ExtinctionLaw.max_lambda 7000\n"
+    )
+    return sncosmo.SALT2Source(modeldir=str(folder))
 
-    def __init__(self) -> None:
-        self.name, self.version = "two-components", "1"
-        self._parameters = np.array([1.0, 0.0, 0.0])
-        self._phase, self._wave = PHASE, WAVELENGTH
-        mean = spectra(PHASE, WAVELENGTH, 11000.0, 18.0)
-        rule = sncosmo.salt2utils.BicubicInterpolator
-        self._model = {
-            "M0": rule(PHASE, WAVELENGTH, mean),
-            "M1": rule(PHASE, WAVELENGTH, 0.1 * mean),
-        }
-        self._colorlaw = lambda wave: 2.0 * (4400.0 / wave - 1.0)
+
+def _write_grid(path: Path, values: npt.NDArray[np.float64]) -> None:
+    phase, wavelength = np.meshgrid(PHASE, COARSE, indexing="ij")
+    np.savetxt(path, np.stack([phase, wavelength, values], axis=-1).reshape(-1, 3), "%.8e")
 
 
 def test_a_series_is_written_as_it_is(tmp_path: Path) -> None:
@@ -57,22 +66,26 @@ def test_a_series_is_written_as_it_is(tmp_path: Path) -> None:
         np.testing.assert_allclose(arrays["flux"], expected, rtol=1e-4, atol=1e-6 * expected.max())
 
 
-def test_salt_components_and_colour_law(tmp_path: Path) -> None:
-    write_salt(tmp_path / "salt.npz", TwoComponents())
+def test_salt_components_and_colour_law(tmp_path: Path, salt: Any) -> None:
+    write_salt(tmp_path / "salt.npz", salt)
     with np.load(tmp_path / "salt.npz") as arrays:
-        np.testing.assert_allclose(
-            arrays["M1"], 0.1 * arrays["M0"], rtol=1e-3, atol=1e-6 * arrays["M0"].max()
-        )
-        expected = spectra(PHASE, WAVELENGTH, 11000.0, 18.0)
-        np.testing.assert_allclose(arrays["M0"], expected, rtol=1e-3, atol=1e-6 * expected.max())
-        np.testing.assert_allclose(arrays["colorlaw"], 2.0 * (4400.0 / WAVELENGTH - 1.0), atol=1e-6)
+        mean, slope, law = (arrays[k].astype(float) for k in ("M0", "M1", "colorlaw"))
+        wavelength = arrays["wavelength"].astype(float)
+    floor = 1e-5 * mean.max()
+    np.testing.assert_allclose(slope, 0.1 * mean, rtol=1e-3, atol=floor)
+    # The files of the format are in units of 1e-12 erg/s/cm2/A.
+    expected = 1e-13 * spectra(PHASE, wavelength, 11000.0, 18.0)
+    np.testing.assert_allclose(mean, expected, rtol=0.02, atol=1e-3 * mean.max())
+    salt.set(x0=2.0, x1=-1.5, c=0.2)
+    ours = 2.0 * (mean - 1.5 * slope) * 10.0 ** (-0.4 * 0.2 * law)
+    np.testing.assert_allclose(ours, salt.flux(PHASE, wavelength), rtol=1e-4, atol=floor)
 
 
-def test_the_simulator_runs_on_what_is_written(tmp_path: Path) -> None:
+def test_the_simulator_runs_on_what_is_written(tmp_path: Path, salt: Any) -> None:
     folder = write_made_up(tmp_path / "sim")
     sed = folder / "sed"
-    write_salt(sed / "salt2_extended.npz", TwoComponents())
-    write_salt(sed / "salt3_f22.npz", TwoComponents())
+    write_salt(sed / "salt2_extended.npz", salt)
+    write_salt(sed / "salt3_f22.npz", salt)
     write_series(sed / "hsiao_v3.npz", series())
     write_sequence(sed / "snia_91bg_sequence.npz", {1.7: series(), 1.9: series(7000.0)})
     write_core_collapse(

@@ -19,7 +19,7 @@ def test_one_magnitude_between_b_and_v_by_definition() -> None:
     [(2175.0, 3.19), (1500.0, 2.66), (12500.0, 0.282), (3650.0, 1.562), (9000.0, 0.479)],
 )
 def test_ratios_to_visual_extinction(wavelength: float, relative: float) -> None:
-    """About the values of Cardelli et al. 1989, table 3 (R_V = 3.1), and of their ultraviolet curve."""
+    """About the values of Cardelli et al. 1989, table 3 (R_V = 3.1)."""
     ratio = reddening(np.array([wavelength]))[0] / R_V
     assert ratio == pytest.approx(relative, rel=0.03)
 

@@ -35,7 +35,7 @@ def photometry(inputs: Path) -> Photometry:
 
 def flat_in_frequency() -> npt.NDArray[np.float64]:
     """3631 Jy at all wavelengths, in erg/s/cm2/A."""
-    return 3.631e-20 * _LIGHT_AA_S / REST_WAVELENGTH**2
+    return np.asarray(3.631e-20 * _LIGHT_AA_S / REST_WAVELENGTH**2)
 
 
 def one_source(

@@ -51,7 +51,7 @@ def magnitudes(
 ) -> npt.NDArray[np.float64]:
     """Absolute magnitudes, without K-correction."""
     flux = sources.flux(np.zeros(len(days), np.int64), days, np.full(len(days), band, np.uint8))
-    return 31.4 - 2.5 * np.log10(flux) - distance_modulus(sources.z)
+    return 31.4 - 2.5 * np.log10(np.maximum(flux, 1e-30)) - distance_modulus(sources.z)
 
 
 @pytest.mark.parametrize("series", [0, 1])

@@ -134,6 +134,32 @@ def test_radioactive_heating_of_a_day() -> None:
     assert -1.9 < np.log(later / day) / np.log(3.0) < -1.3
 
 
+def test_the_kilonova_of_gw170817(transients: dict[str, Population]) -> None:
+    """Fitted parameters (Villar et al. 2017) give about the observed g, r, i, at 40 Mpc.
+
+    Observed, corrected for 0.11 mag of E(B-V): Drout et al. 2017, Cowperthwaite et al. 2017.
+    """
+    population = transients["KN"]
+    assert isinstance(population, ThermalPopulation)
+    fit = {
+        "blue": {"mass_sun": 0.023, "speed_c": 0.256, "opacity": 0.5, "floor_k": 3983.0},
+        "red": {"mass_sun": 0.05, "speed_c": 0.149, "opacity": 3.65, "floor_k": 1151.0},
+    }
+    parameters = {
+        f"{name}_{field}": np.array([value])
+        for name, values in fit.items()
+        for field, value in values.items()
+    }
+    curves = population.curves(parameters, NODES * population.duration)
+    z, offset = np.array([0.0098]), np.zeros((1, TABLE_BANDS))
+    source = ThermalSources(population.table, curves, population.duration, z, 0 * z, offset)
+    farther = distance_modulus(z)[0] - 33.03
+    observed = {0.5: (17.0, 17.0, 17.2), 1.5: (18.3, 17.7, 17.4), 4.4: (21.6, 20.0, 19.3)}
+    for days, expected in observed.items():
+        flux = source.flux(np.zeros(3, np.int64), np.full(3, days), np.array([1, 2, 3], np.uint8))
+        np.testing.assert_allclose(31.4 - 2.5 * np.log10(flux) - farther, expected, atol=0.8)
+
+
 def colours_and_fading(
     population: Population, survey: str, later: float
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
