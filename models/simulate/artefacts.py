@@ -109,7 +109,7 @@ def _signs(rng: np.random.Generator, n: int) -> npt.NDArray[np.float64]:
 def _flat(rng: np.random.Generator, visits: Visits) -> npt.NDArray[np.float64]:
     """Return no flux but one or two peaks of the noise just above the threshold."""
     m = len(visits.source)
-    peak = rng.uniform(6.5, 9.0, m) * _signs(rng, m) * _some(rng, visits, 2)
+    peak = rng.uniform(6.0, 8.0, m) * _signs(rng, m) * _some(rng, visits, 2)
     return np.asarray(peak * _noise(visits))
 
 

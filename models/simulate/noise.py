@@ -17,8 +17,8 @@ __all__ = ["flux_of_magnitude", "lsst_error", "ztf_error"]
 _POGSON: Final = 2.5 / np.log(10)  # magnitudes per relative error
 
 _ZTF_PHOTONS: Final = 0.02
-_ZTF_MISMATCH: Final = 0.065
-_ZTF_FLOOR: Final = 0.028
+_ZTF_MISMATCH: Final = 0.055
+_ZTF_FLOOR: Final = 0.030
 _ZTF_RESIDUAL: Final = 0.003
 
 _LSST_GAMMA: Final = 0.039
@@ -41,7 +41,7 @@ def ztf_error(
 
     ``depth``: flux of the 5-sigma limit; ``total`` and ``difference`` flux; ``scatter``:
     factor around 1 by which the quality of subtractions differs between objects and
-    nights. sigma^2 = s^2 + .02 s F + .065 s D + (.028 scatter D)^2 + (.003 F)^2 with
+    nights. sigma^2 = s^2 + .02 s F + .055 s D + (.03 scatter D)^2 + (.003 F)^2 with
     s = depth / 5, total flux F and absolute difference flux D: sky, photons of the source
     (30 s of ZTF's zero point), and imperfect subtraction. The numbers follow the
     median errors of real alerts as a function of magnitude minus limit

@@ -42,7 +42,7 @@ GENUINE_SNR: Final = 3.0
 _REFERENCE_GAP_DAYS: Final = (20.0, 400.0)
 _REFERENCE_SPAN_DAYS: Final = (40.0, 500.0)
 _LATITUDE_SCALE_DEG: Final = 20.0
-_SCATTER: Final = 0.5  # of the quality of subtractions, natural logarithm
+_SCATTER: Final = 0.35  # of the quality of subtractions, natural logarithm
 _WORSE: Final = (2.0, 5.0)
 
 _ErrorModel = Callable[

@@ -27,11 +27,11 @@ from models.simulate.variables.starlight import (
 
 __all__ = ["flare_shape", "m_dwarf_flares"]
 
-_R_MAG: Final = {"ztf": (15.0, 21.5), "lsst": (17.0, 24.5)}
+_R_MAG: Final = {"ztf": (14.5, 20.8), "lsst": (17.0, 24.0)}
 _COUNTS_SLOPE: Final = 0.25
 _PEAK_RANGE: Final = (0.3, 60.0)  # of g flux, in units of the quiet star's
 _PEAK_SLOPE: Final = -0.8  # of the cumulative distribution: energies E^-1.8 (Hilton 2011)
-_SEEN_FACTOR: Final = 4.0
+_SEEN_FACTOR: Final = 6.0
 _MINUTES: Final = 1 / 1440
 _LONGEST_DAYS: Final = 365.0
 
@@ -57,8 +57,8 @@ def _draw(rng: np.random.Generator, group: npt.NDArray[np.int64], survey: str) -
     quiet = flux_of_magnitude(magnitude[:, None] + star_colours(temperature))
     flare = 10 ** (-0.4 * black_body_magnitudes(rng.normal(9500, 700, n)))
     flare *= (quiet / flare)[:, 1:2]  # as bright as the quiet star in g
-    # Active stars flare every few days, most of those seen in a survey far more rarely.
-    interval = np.exp(rng.uniform(np.log(3.0), np.log(2000.0), n))
+    # Between large flares; active stars have one every few days, most far more rarely.
+    interval = np.exp(rng.uniform(np.log(5.0), np.log(2000.0), n))
     events = recurring(rng, interval, 0.3, -REFERENCE_DAYS, _LONGEST_DAYS)
     low, high = np.power(_PEAK_RANGE, _PEAK_SLOPE)
     peak = rng.uniform(high, low, len(events.days)) ** (1 / _PEAK_SLOPE)
@@ -74,7 +74,7 @@ def _draw(rng: np.random.Generator, group: npt.NDArray[np.int64], survey: str) -
         active = _activity(events, peak, width, source, days)
         return at_band(quiet, source, band) + at_band(flare, source, band) * active
 
-    longest = np.full(n, 0.08)
+    longest = np.full(n, 0.06)
     return stars(group, flux, np.full(n, -0.005), longest)
 
 
