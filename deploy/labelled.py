@@ -29,7 +29,6 @@ from deploy import wiring
 from deploy.labels import Labels
 from deploy.settings import Settings
 from models.datasets.joined import join_curves
-from models.datasets.labelled import LabelledCurves
 from models.datasets.parquet import CurvesWriter
 from models.errors import DataError
 from models.lightcurve import DETECTION, FORCED, UPPER_LIMIT, LightCurves
