@@ -1,7 +1,8 @@
-r"""From light curves to the tensors that a model reads: the only copy of that code.
+r"""From light curves to the tokens that a model reads: the only copy of that code.
 
 Training, evaluation, compression, replay and serving all call `model_inputs`, or
-`chunked_inputs` for the same tensors in chunks of another shape.
+`chunked_inputs` for the same tensors in chunks of another shape, through
+`models.feature_sets`.
 
 Notation: n curves, B curves of one length bucket, L observations (padded), C
 channels per observation, G channels per object, S band slots.
