@@ -8,14 +8,13 @@ Notation: n alerts, K classes, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
-from models.augment import at_detection, at_last_detection, n_detections, random_detection
-from models.calibrate import softmax
+from models.augment import at_detection, n_detections
 from models.errors import DataError
 from models.lightcurve import LightCurves
 from models.resampling import Resamples, interval, ranking, resample, weighted_counts
@@ -24,21 +23,12 @@ __all__ = [
     "DAY_SLICES",
     "DETECTION_SLICES",
     "at_days",
-    "by_days",
-    "by_detections",
     "compare",
-    "evaluate",
-    "expected_calibration_error",
     "figures",
-    "log_losses",
-    "point_figures",
     "resampled_figures",
 ]
 
 Floats = npt.NDArray[np.float64]
-
-Logits = Callable[[LightCurves, Floats], npt.NDArray[np.float32]]
-"""Scores of curves at their triggers, [n, K]."""
 
 DETECTION_SLICES: Final = (1, 2, 3, 5, 10, 20, 50)
 """Alerts that are evaluated on their own: those of the 1st, 2nd, ... detection."""
@@ -50,32 +40,6 @@ ECE_BINS: Final = 15
 """Equal bins of confidence of the calibration error and the reliability diagram."""
 
 _FLOOR: Final = 1e-15
-
-
-def log_losses(
-    probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
-) -> dict[str, float | None]:
-    """Return the natural log-loss and the flat one (mean over classes), in nats."""
-    found = point_figures(probabilities, label, [str(k) for k in range(probabilities.shape[1])])
-    return {name: found[name] for name in ("log_loss", "flat_log_loss")}
-
-
-def expected_calibration_error(
-    probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]
-) -> float:
-    """Return the mean distance of confidence and accuracy in 15 equal bins of confidence."""
-    return float(_calibration_error(resample(np.arange(len(label)), 0, 0), probabilities, label)[0])
-
-
-def point_figures(
-    probabilities: npt.NDArray[np.floating],
-    label: npt.NDArray[np.int64],
-    classes: Sequence[str],
-) -> dict[str, float | None]:
-    """Return all scalar figures of alerts, without intervals; see `resampled_figures`."""
-    alone = resample(np.arange(len(label)), 0, 0)
-    found = resampled_figures(probabilities, label, classes, alone)
-    return {name: float(v[0]) if np.isfinite(v[0]) else None for name, v in found.items()}
 
 
 def resampled_figures(
@@ -179,81 +143,6 @@ def at_days(curves: LightCurves, days: float) -> Floats:
     early = curves.mjd <= np.repeat(first, curves.n_observations) + days
     counted = n_detections(curves.where(early))
     return at_detection(curves, counted - 1)
-
-
-def by_detections(
-    logits: Logits,
-    curves: LightCurves,
-    label: npt.NDArray[np.int64],
-    classes: Sequence[str],
-    temperature: float,
-    bootstrap: int,
-) -> dict[str, Any]:
-    """Return the figures at the alerts of the detections of `DETECTION_SLICES`.
-
-    Each counts only the objects that have so many: compare rows with care.
-    """
-    count = n_detections(curves)
-    slices = {}
-    for number in DETECTION_SLICES:
-        rows = np.flatnonzero(count >= number)
-        if len(rows):
-            some = curves.take(rows)
-            trigger = at_detection(some, np.full(len(rows), number - 1))
-            answer = softmax(logits(some, trigger), temperature)
-            slices[str(number)] = figures(answer, label[rows], classes, bootstrap)
-    return slices
-
-
-def by_days(
-    logits: Logits,
-    curves: LightCurves,
-    label: npt.NDArray[np.int64],
-    classes: Sequence[str],
-    temperature: float,
-    bootstrap: int,
-) -> dict[str, Any]:
-    """Return the figures at each object's latest alert `DAY_SLICES` after its first detection.
-
-    All objects with a detection count at all times, whether still seen or faded.
-    """
-    rows = np.flatnonzero(n_detections(curves))
-    if not len(rows):
-        return {}
-    some = curves.take(rows)
-    return {
-        str(days): figures(
-            softmax(logits(some, at_days(some, days)), temperature), label[rows], classes, bootstrap
-        )
-        for days in DAY_SLICES
-    }
-
-
-def evaluate(
-    logits: Logits,
-    curves: LightCurves,
-    label: npt.NDArray[np.int64],
-    classes: Sequence[str],
-    temperature: float = 1.0,
-    bootstrap: int = 500,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Return the figures of one part of a data set, one alert per object.
-
-    At the last detection (all that alerts ever tell), at a random one (what a
-    stream delivers), at detections of fixed number and at fixed days.
-    """
-    rng = np.random.default_rng([seed, 5])
-    triggers = {
-        "last_detection": at_last_detection(curves),
-        "random_detection": random_detection(curves, rng),
-    }
-    result: dict[str, Any] = {
-        name: figures(softmax(logits(curves, trigger), temperature), label, classes, bootstrap)
-        for name, trigger in triggers.items()
-    }
-    sliced = (logits, curves, label, classes, temperature, bootstrap)
-    return {**result, "at_detection": by_detections(*sliced), "at_days": by_days(*sliced)}
 
 
 def _nll(probabilities: npt.NDArray[np.floating], label: npt.NDArray[np.int64]) -> Floats:

@@ -9,7 +9,6 @@ Notation: n alerts, K classes, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -23,7 +22,6 @@ __all__ = [
     "MINIMUM_DETECTIONS",
     "Threshold",
     "rate_above",
-    "rates_by_detections",
     "threshold_at_precision",
 ]
 
@@ -90,23 +88,3 @@ def rate_above(
     counts = weighted_counts(resamples, (probability >= threshold).astype(np.int64), 2)
     rate = interval(counts[:, 1] / counts.sum(axis=1))
     return {"objects": resamples.n_objects, "alerts": len(probability), **rate}
-
-
-def rates_by_detections(
-    probability: npt.NDArray[np.floating],
-    threshold: float,
-    count: npt.NDArray[np.int64],
-    object_id: npt.NDArray[np.integer],
-    minimum: Sequence[int] = MINIMUM_DETECTIONS,
-    bootstrap: int = 500,
-    seed: int = 0,
-) -> dict[str, Any]:
-    """Return `rate_above` of the alerts with at least N detections, by N.
-
-    ``count`` [n] is the number of detections up to and including the alert.
-    """
-    chosen = {number: count >= number for number in minimum}
-    return {
-        str(number): rate_above(probability[rows], threshold, object_id[rows], bootstrap, seed)
-        for number, rows in chosen.items()
-    }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 
 import numpy as np
@@ -13,22 +12,13 @@ from sklearn import metrics
 from models.calibrate import fit_temperature, softmax
 from models.errors import DataError
 from models.evaluate import (
-    DAY_SLICES,
-    DETECTION_SLICES,
     at_days,
-    by_days,
-    by_detections,
     compare,
-    evaluate,
-    expected_calibration_error,
     figures,
-    log_losses,
-    point_figures,
     resampled_figures,
 )
 from models.lightcurve import LightCurves
 from models.resampling import resample
-from tests.models.supernovae import random_curves
 
 CLASSES = ("SNIa", "SNII")
 PROBABILITIES = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.7, 0.3], [0.4, 0.6]])
@@ -36,19 +26,28 @@ LABEL = np.array([0, 0, 0, 1, 1])
 # Answers: Ia, Ia, II, Ia, II.
 
 
+def point_figures(
+    probabilities: npt.NDArray[np.float64], label: npt.NDArray[np.int64], classes: tuple[str, ...]
+) -> dict[str, float | None]:
+    """Return all figures without intervals, None where a figure is not defined."""
+    alone = resample(np.arange(len(label)), 0, 0)
+    found = resampled_figures(probabilities, label, classes, alone)
+    return {name: float(v[0]) if np.isfinite(v[0]) else None for name, v in found.items()}
+
+
 def test_log_losses_by_hand() -> None:
     loss = [-math.log(p) for p in (0.9, 0.6, 0.2, 0.3, 0.6)]
-    got = log_losses(PROBABILITIES, LABEL)
+    got = point_figures(PROBABILITIES, LABEL, CLASSES)
     assert got["log_loss"] == pytest.approx(sum(loss) / 5)
     assert got["flat_log_loss"] == pytest.approx((sum(loss[:3]) / 3 + sum(loss[3:]) / 2) / 2)
 
 
 def test_a_class_without_objects_has_no_flat_log_loss() -> None:
-    assert log_losses(PROBABILITIES[:3], LABEL[:3])["flat_log_loss"] is None
+    assert point_figures(PROBABILITIES[:3], LABEL[:3], CLASSES)["flat_log_loss"] is None
 
 
 def test_impossible_answers_cost_much_but_not_infinitely() -> None:
-    got = log_losses(np.array([[1.0, 0.0]]), np.array([1]))
+    got = point_figures(np.array([[1.0, 0.0]]), np.array([1]), CLASSES)
     assert got["log_loss"] == pytest.approx(-math.log(1e-15))
 
 
@@ -56,9 +55,9 @@ def test_calibration_error_by_hand() -> None:
     # Confidences .9 right, .6 right, .8 wrong, .7 wrong, .6 right in bins of 1/15: 13, 9, 12,
     # 10, 9. Bin 9 holds two with mean confidence .6, both right.
     expected = (0.1 + 2 * 0.4 + 0.8 + 0.7) / 5
-    assert expected_calibration_error(PROBABILITIES, LABEL) == pytest.approx(expected)
+    assert point_figures(PROBABILITIES, LABEL, CLASSES)["ece"] == pytest.approx(expected)
     certain = np.array([[1.0, 0.0], [0.0, 1.0]])
-    assert expected_calibration_error(certain, np.array([0, 1])) == 0.0
+    assert point_figures(certain, np.array([0, 1]), CLASSES)["ece"] == 0.0
 
 
 def test_point_figures_by_hand() -> None:
@@ -208,51 +207,6 @@ def test_alerts_at_days_since_the_first_detection() -> None:
     assert at_days(curves, 2.9).tolist() == [2.0, 4.0]
     assert at_days(curves, 3).tolist() == [5.0, 4.0]
     assert at_days(curves, 1000).tolist() == [9.0, 4.0]
-
-
-def test_slices_by_days_count_the_same_objects_at_all_times() -> None:
-    curves, label = labelled()
-    detected = np.add.reduceat(curves.detected, curves.splits[:-1]) > 0
-    got = by_days(oracle, curves, label, CLASSES, 1.0, bootstrap=2)
-    assert list(got) == [str(days) for days in DAY_SLICES]
-    assert {entry["objects"] for entry in got.values()} == {int(detected.sum())}
-
-
-def labelled() -> tuple[LightCurves, npt.NDArray[np.int64]]:
-    curves, _ = random_curves([30] * 60 + [2] * 5, seed=3)
-    return curves, np.arange(65) % 2
-
-
-def oracle(curves: LightCurves, trigger: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-    """Answer always the same: 0.75 for the first class."""
-    return np.tile(np.log(np.array([3, 1], np.float32)), (len(curves), 1))
-
-
-def test_evaluate_is_json_and_has_every_slice() -> None:
-    curves, label = labelled()
-    got = evaluate(oracle, curves, label, CLASSES, bootstrap=10)
-    assert json.loads(json.dumps(got, allow_nan=False)) == got
-    assert set(got) == {"last_detection", "random_detection", "at_detection", "at_days"}
-    assert got["last_detection"]["objects"] == 65
-    expected = -(33 * math.log(0.75) + 32 * math.log(0.25)) / 65
-    assert got["last_detection"]["log_loss"]["value"] == pytest.approx(expected, abs=2e-5)
-
-
-def test_slices_count_objects_with_enough_detections_at_that_alert() -> None:
-    curves, label = labelled()
-    seen: dict[int, npt.NDArray[np.float64]] = {}
-
-    def record(some: LightCurves, trigger: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
-        up_to = some.mjd <= np.repeat(trigger, some.n_observations)
-        count = np.add.reduceat(some.detected & up_to, some.splits[:-1])
-        seen[len(seen)] = count
-        return oracle(some, trigger)
-
-    got = by_detections(record, curves, label, CLASSES, 1.0, bootstrap=2)
-    count = np.add.reduceat(curves.detected, curves.splits[:-1])
-    for number, counts in zip(DETECTION_SLICES, seen.values(), strict=False):
-        assert set(counts) == {number}
-        assert got[str(number)]["objects"] == np.sum(count >= number)
 
 
 def test_temperature_is_found_again() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from models.errors import ConfigurationError
-from models.thresholds import Threshold, rate_above, rates_by_detections, threshold_at_precision
+from models.thresholds import Threshold, rate_above, threshold_at_precision
 
 SCORE = np.array([0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2])
 LABEL = np.array([0, 0, 1, 0, 1, 1, 1, 0])
@@ -54,16 +54,3 @@ def test_rate_above_counts_alerts_and_resamples_objects() -> None:
     # The resamples are the first object twice, both, or the second twice.
     assert got["low"] == pytest.approx(2 / 3, abs=1e-5)
     assert got["high"] == 1.0
-
-
-def test_rates_by_detections_take_alerts_with_at_least_so_many() -> None:
-    got = rates_by_detections(
-        np.array([0.1, 0.9, 0.2, 0.9]),
-        0.5,
-        np.array([1, 3, 3, 12]),
-        np.arange(4),
-        minimum=(1, 3, 10, 20),
-        bootstrap=3,
-    )
-    assert [entry["alerts"] for entry in got.values()] == [4, 3, 1, 0]
-    assert [entry["value"] for entry in got.values()] == [0.5, pytest.approx(0.66667), 1.0, None]
