@@ -5,8 +5,9 @@ Kessler et al. 2010, PASP 122, 1415 (arXiv 1008.1024). The folder holds
 
 =========  ================================================================
 ``obj``    [n] structured: ``snid`` integer, ``type`` (Ia, II, IIn, IIP, IIL,
-           Ib, Ic or Ibc) and ``model`` (the simulation template) strings;
-           further fields are not read
+           Ib, Ic or Ibc) and ``model`` (the simulation template) strings,
+           ``hz`` and ``hzerr`` photometric redshift of the host and its error;
+           further fields, the spectroscopic redshift too, are not read
 ``offset`` [n + 1] first observation of each object, and the end
 ``mjd``    [m] days
 ``band``   [m] 0 g, 1 r, 2 i, 3 z
@@ -26,24 +27,16 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from models.datasets.fluxes import NJY_PER_FLUXCAL, with_redshift
 from models.datasets.labelled import LabelledCurves
 from models.errors import DataError
-from models.lightcurve import (
-    AB_ZERO_POINT_NJY,
-    DETECTION,
-    DETECTION_SNR,
-    FORCED,
-    LightCurves,
-    band_index,
-)
+from models.lightcurve import DETECTION, DETECTION_SNR, FORCED, LightCurves, band_index
 
 __all__ = ["FILE_NAME", "load_spcc"]
 
 FILE_NAME: Final = "spcc_train.npz"
 
 _NAME: Final = "simulated DES supernovae (SPCC, Kessler et al. 2010)"
-_FLUXCAL_ZERO_POINT: Final = 27.5
-_NJY_PER_FLUXCAL: Final = 10 ** ((AB_ZERO_POINT_NJY - _FLUXCAL_ZERO_POINT) / 2.5)  # 36.308
 _BANDS: Final = "griz"
 _CLASSES: Final = ("SNIa", "SNIbc", "SNII")
 _CLASS_OF_TYPE: Final = {
@@ -57,7 +50,7 @@ _CLASS_OF_TYPE: Final = {
     "IIP": "SNII",
 }
 _ARRAYS: Final = ("obj", "offset", "mjd", "band", "flux", "err")
-_FIELDS: Final = ("snid", "type", "model")
+_FIELDS: Final = ("snid", "type", "model", "hz", "hzerr")
 _EXPECTED: Final = (
     f"the folder must contain {FILE_NAME} with the arrays {', '.join(_ARRAYS)} "
     f"(obj with the fields {', '.join(_FIELDS)}), made from the public light curves of the "
@@ -76,7 +69,7 @@ def load_spcc(folder: Path) -> LabelledCurves:
     groups, group = np.unique(objects["model"], return_inverse=True)
     return LabelledCurves(
         name=_NAME,
-        curves=_curves(arrays),
+        curves=with_redshift(_curves(arrays), *_host_redshifts(objects)),
         classes=_CLASSES,
         label=_labels(objects["type"]),
         group=group.astype(np.int64),
@@ -103,6 +96,16 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]]:
     return arrays
 
 
+def _host_redshifts(
+    objects: npt.NDArray[Any],
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Return photometric redshifts [n] and errors [n], NaN for the challenge's -9."""
+    redshift = objects["hz"].astype(np.float64)
+    error = objects["hzerr"].astype(np.float64)
+    known = redshift > 0
+    return np.where(known, redshift, np.nan), np.where(known & (error > 0), error, np.nan)
+
+
 def _labels(types: npt.NDArray[np.str_]) -> npt.NDArray[np.int64]:
     names, which = np.unique(types, return_inverse=True)
     unknown = sorted({str(name) for name in names} - set(_CLASS_OF_TYPE))
@@ -124,8 +127,8 @@ def _curves(arrays: dict[str, npt.NDArray[Any]]) -> LightCurves:
     if band.min(initial=0) < 0 or band.max(initial=0) >= len(_BANDS):
         raise DataError(f"band must be 0..{len(_BANDS) - 1} for {_BANDS}", np.unique(band))
     table = np.array([band_index("des", name) for name in _BANDS], np.uint8)
-    flux = arrays["flux"].astype(np.float64) * _NJY_PER_FLUXCAL
-    error = arrays["err"].astype(np.float64) * _NJY_PER_FLUXCAL
+    flux = arrays["flux"].astype(np.float64) * NJY_PER_FLUXCAL
+    error = arrays["err"].astype(np.float64) * NJY_PER_FLUXCAL
     return LightCurves.from_observations(
         curve=np.repeat(np.arange(n), np.diff(offset)),
         mjd=arrays["mjd"].astype(np.float64),

@@ -1,4 +1,4 @@
-"""Loaders read exactly the documented form, and say what is missing."""
+"""The loader of SPCC and the table of loaders: they read the documented form, or say what lacks."""
 
 from __future__ import annotations
 
@@ -117,6 +117,29 @@ def test_file_of_another_form(
 
 
 def test_unknown_data_set(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="no data set 'plastic'; known: spcc"):
+    with pytest.raises(ConfigurationError, match="no data set 'plastic'; known: spcc, plasticc"):
         load("plastic", write_spcc(tmp_path, 1))
-    assert set(LOADERS) == {"spcc"}
+    names = {"spcc", "plasticc", "parquet", "bts", "stripe82", "pantheon", "asas"}
+    assert set(LOADERS) == names
+
+
+@pytest.mark.parametrize("name", LOADERS)
+def test_every_loader_says_what_an_empty_folder_lacks(tmp_path: Path, name: str) -> None:
+    with pytest.raises(DataError) as caught:
+        load(name, tmp_path)
+    message = str(caught.value)
+    assert str(tmp_path) in message
+    assert "models/datasets/" in message, "where to read what is expected"
+
+
+def test_spcc_redshifts_are_those_of_the_host_photometry(tmp_path: Path) -> None:
+    arrays = spcc_arrays(per_template=1)
+    objects = arrays["obj"]
+    objects["specz"], objects["z"] = 0.9, 0.8
+    objects["hz"] = np.linspace(0.1, 0.7, len(objects))
+    objects["hz"][3], objects["hzerr"][4] = -9, -9
+    curves = load("spcc", save(tmp_path, arrays)).curves
+    redshift, error = objects["hz"].copy(), objects["hzerr"].copy()
+    redshift[3] = error[3] = error[4] = np.nan
+    np.testing.assert_array_equal(np.array(curves.redshift), redshift)
+    np.testing.assert_array_equal(np.array(curves.redshift_err), error)
