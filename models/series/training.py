@@ -45,7 +45,7 @@ Floats32 = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class SeriesConfig:
-    """How to train. Defaults were chosen by cross-validation on the UEA LSST training part."""
+    """How to train; `models.series.crossval` compares settings on the train part alone."""
 
     network: NetworkConfig = field(default_factory=NetworkConfig)
     epochs: int = 30
