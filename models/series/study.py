@@ -2,7 +2,7 @@
 
 ``tinyt2 study uea --data DIR --out DIR`` trains on the train part of the archive's
 standard split and looks at the test part once per row. Nothing is chosen on the
-test part: the settings of `SeriesConfig` come from cross-validation on the train part.
+test part: `models.series.crossval` compares settings on the train part alone.
 
 Notation: n series, K classes, S seeds.
 """
