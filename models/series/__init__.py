@@ -1,0 +1,1 @@
+"""Classification of equal-length, regularly indexed flux series: features, network, study."""
