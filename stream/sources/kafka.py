@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from models.errors import ConfigurationError, DeliveryError
 from stream.alerts import MessageBatch
 from stream.clock import Clock, system_clock
+from stream.deadletter import headers_of
 from stream.librdkafka import KafkaOptions, open_consumer
 from stream.metrics import Metrics
 
@@ -74,6 +75,8 @@ class KafkaSource:
             offset=np.array([m.offset() for m in messages], np.int64),
             timestamp_ms=np.array([m.timestamp()[1] for m in messages], np.int64),
             ingest_ms=self._clock(),
+            headers=[headers_of(m) for m in messages],
+            tombstones=frozenset(i for i, m in enumerate(messages) if m.value() is None),
         )
         self._last_ms.update(
             zip(
