@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.bench.app import app as bench_app
+from deploy.deadletters.app import app as dead_letters_app
 from deploy.extras import require
 from deploy.logs import configure_logs
 from deploy.settings import load_settings
@@ -33,6 +34,7 @@ app = typer.Typer(
 model_app = typer.Typer(no_args_is_help=True, help="Look at a model.")
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
+app.add_typer(dead_letters_app, name="dead-letters")
 
 Config = Annotated[
     Path | None,

@@ -17,6 +17,7 @@ __all__ = [
     "check_topics",
     "open_consumer",
     "open_producer",
+    "open_reader",
 ]
 
 Client = Mapping[str, str | int | float | bool]
@@ -96,6 +97,20 @@ def open_consumer(
     config = _consumer_config(options)
     if on_statistics is not None:
         config |= {"statistics.interval.ms": _STATISTICS_MS, "stats_cb": on_statistics}
+    with _refused():
+        return Consumer(config, logger=_LOGGER)
+
+
+def open_reader(options: KafkaOptions) -> Consumer:
+    """Open a consumer that joins no group, commits nothing, and says where partitions end.
+
+    `ConfigurationError` when librdkafka refuses the configuration.
+    """
+    config = _consumer_config(options) | {
+        "group.id": f"{options.group_id}-reader",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+    }
     with _refused():
         return Consumer(config, logger=_LOGGER)
 
