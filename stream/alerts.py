@@ -8,7 +8,7 @@ more alerts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -123,6 +123,24 @@ class MessageBatch:
     def headers_of(self, row: int) -> Headers:
         """Return the headers that a message came with."""
         return (self.headers[row] or []) if self.headers else []
+
+    def take(self, rows: Sequence[int]) -> MessageBatch:
+        """Return some of the messages, in the order given."""
+        place = {row: i for i, row in enumerate(rows)}
+        chosen = np.asarray(rows, np.intp)
+        return replace(
+            self,
+            values=[self.values[i] for i in rows],
+            keys=[self.keys[i] for i in rows],
+            topic=[self.topic[i] for i in rows],
+            partition=self.partition[chosen],
+            offset=self.offset[chosen],
+            timestamp_ms=self.timestamp_ms[chosen],
+            refused={place[i]: refusal for i, refusal in self.refused.items() if i in place},
+            rows=None if self.rows is None else self.rows.take(pa.array(chosen)),
+            headers=[self.headers[i] for i in rows] if self.headers else (),
+            tombstones=frozenset(place[i] for i in self.tombstones if i in place),
+        )
 
     def topics(self) -> pa.DictionaryArray:
         """Return ``topic`` as a column, [N]."""

@@ -13,9 +13,17 @@ from typing import Final
 
 from confluent_kafka import Message
 
-from stream.alerts import Headers, MessageBatch
+from stream.alerts import Headers, MessageBatch, RefusedReason
 
-__all__ = ["ORIGINAL", "REPLAY_OF", "DeadLetter", "Letter", "headers_of"]
+__all__ = [
+    "ORIGINAL",
+    "REASONS",
+    "RECORD_TOO_LARGE",
+    "REPLAY_OF",
+    "DeadLetter",
+    "Letter",
+    "headers_of",
+]
 
 ORIGINAL: Final = "original."
 """Stands before the name of a header that the message came with."""
@@ -25,6 +33,12 @@ REPLAY_OF: Final = "tinyt2_replay_of"
 
 The same for every time that it is sent, so that consumers can tell repeats.
 """
+
+RECORD_TOO_LARGE: Final = "record_too_large"
+"""Reason of a message that was decoded, but of which a record fits into no topic."""
+
+REASONS: Final = (*map(str, RefusedReason), RECORD_TOO_LARGE)
+"""Every reason of a dead letter."""
 
 _OMITTED: Final = "payload_omitted_bytes"
 _MAX_KEY_BYTES: Final = 1024

@@ -169,15 +169,14 @@ def _begin(
 ) -> tuple[Settings, Selection]:
     """Return settings and selection; `ConfigurationError` for a reason that does not exist."""
     from deploy.deadletters.letters import Selection
-    from stream.alerts import RefusedReason
+    from stream.deadletter import REASONS
 
     settings = load_settings(config)
     configure_logs("warning", settings.log.format)
-    known = set(RefusedReason)
     for name in reason or ():
-        if name not in known:
+        if name not in REASONS:
             raise ConfigurationError(
-                f"there is no reason {name!r}; there are {', '.join(RefusedReason)}", name
+                f"there is no reason {name!r}; there are {', '.join(REASONS)}", name
             )
     return settings, Selection(
         tuple(reason or ()),

@@ -13,7 +13,7 @@ from deploy.deadletters.letters import Group
 from deploy.times import shown_time
 from stream.alerts import MessageBatch, RefusedReason
 from stream.avro import confluent, container
-from stream.deadletter import Letter
+from stream.deadletter import RECORD_TOO_LARGE, Letter
 from stream.decode import Decoder
 from stream.refusal import Refusal, shown
 from stream.sources.memory import message_batch
@@ -21,7 +21,7 @@ from stream.sources.memory import message_batch
 __all__ = ["as_json", "hex_lines", "show_each", "show_groups", "show_letter"]
 
 _ROW: Final = 16
-_EXPECTED: Final = {
+_EXPECTED: Final[dict[str, str]] = {
     RefusedReason.EMPTY: "a message with bytes; in a container, at least one record",
     RefusedReason.NOT_AVRO: "an Avro container (bytes 4f 62 6a 01), Confluent framing (byte 00 and "
     "a schema id of 4 bytes), or a schema in JSON as key",
@@ -39,6 +39,7 @@ _EXPECTED: Final = {
     RefusedReason.CORRUPT_BODY: "records that follow the schema they were sent with",
     RefusedReason.TRAILING_BYTES: "a message or block that ends where its last record ends",
     RefusedReason.INVALID_FIELD: "the fields that the error names, present and in range",
+    RECORD_TOO_LARGE: "an output topic that takes the records: raise its max.message.bytes",
 }
 
 
@@ -109,7 +110,7 @@ def show_letter(console: Console, letter: Letter, decoder: Decoder, n_bytes: int
         ("written", f"{shown_time(letter.timestamp_ms)} UTC by tinyt2 {letter.written_by}"),
         ("reason", letter.reason),
         ("error", letter.error),
-        ("expected", _expected(letter.reason)),
+        ("expected", _EXPECTED.get(letter.reason, "not known to this version")),
         ("source", _source(letter)),
         ("key", "none" if letter.key is None else shown(letter.key)),
         *((f"header {shown(name)}", shown(value)) for name, value in letter.original),
@@ -130,11 +131,6 @@ def hex_lines(data: bytes) -> Iterator[str]:
         row = data[at : at + _ROW]
         text = "".join(chr(b) if 32 <= b < 127 else "." for b in row)
         yield f"{at:08x}  {row.hex(' '):{3 * _ROW - 1}}  |{text}|"
-
-
-def _expected(reason: str) -> str:
-    known = reason in set(RefusedReason)
-    return _EXPECTED.get(RefusedReason(reason), "") if known else "a reason of another version"
 
 
 def _source(letter: Letter) -> str:

@@ -18,6 +18,7 @@ from stream.clock import Clock, system_clock
 from stream.deadletter import headers_of
 from stream.librdkafka import KafkaOptions, open_consumer
 from stream.metrics import Metrics
+from stream.sources.gate import SchemaGate
 
 __all__ = ["KafkaSource"]
 
@@ -35,8 +36,10 @@ class KafkaSource:
         topics: list[str],
         metrics: Metrics,
         clock: Clock = system_clock,
+        gate: SchemaGate | None = None,
     ) -> None:
         self._metrics = metrics
+        self._gate = gate
         self._clock = clock
         self._topics = topics
         self._joined = False
@@ -85,7 +88,25 @@ class KafkaSource:
                 strict=True,
             )
         )
-        return batch
+        return batch if self._gate is None else self._gate.admit(batch, self)
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Read other topics from the next poll on; partitions that stay are not interrupted."""
+        self._topics = topics
+        self._joined = False
+
+    def hold(self, topic: str, partition: int, offset: int) -> None:
+        """Hand out nothing from this offset on until `release`."""
+        place = TopicPartition(topic, partition, offset)
+        with _lost_partition("hold"):
+            self._consumer.pause([place])
+            self._consumer.seek(place)
+
+    def release(self, topic: str, partition: int) -> None:
+        """Go on where a partition was held."""
+        if not self._paused:
+            with _lost_partition("release"):
+                self._consumer.resume([TopicPartition(topic, partition)])
 
     def keep_alive(self) -> None:
         """Serve the group protocol while the input is paused, so that nobody fences us."""

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from models.errors import ConfigurationError
-from stream.alerts import MessageBatch
+from stream.alerts import Headers, MessageBatch
 from stream.librdkafka import KafkaOptions, open_producer
 from stream.output.encoders import encode_avro
 from stream.pipeline import Pipeline
@@ -22,7 +22,7 @@ from tests.brokers import Broker, fresh_name
 from tests.records import read_topic
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
-HEADERS = [("trace", b"abc"), ("trace", None)]
+HEADERS: Headers = [("trace", b"abc"), ("trace", None)]
 
 
 @dataclasses.dataclass
