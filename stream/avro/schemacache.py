@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -80,7 +81,8 @@ class CachedSchemas:
                 os.fsync(file.fileno())
             aside.replace(path)
         except OSError as error:
-            aside.unlink(missing_ok=True)
+            with suppress(OSError):
+                aside.unlink(missing_ok=True)
             log.warning("schema cannot be kept", folder=str(self._folder), why=error.strerror)
 
     def _path(self, schema_id: int) -> Path:

@@ -71,6 +71,10 @@ class SchemaGate:
         end = len(messages)
         return messages.take([i for i, p in enumerate(places) if i < first.get(p, (end, 0))[0]])
 
+    def holds(self, place: Place) -> bool:
+        """Tell whether a partition waits."""
+        return place in self._held
+
     def _hold(self, place: Place, offset: int, schema_id: int, partitions: Partitions) -> None:
         partitions.hold(*place, offset)
         if self._held.get(place) != schema_id:

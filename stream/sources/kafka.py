@@ -95,6 +95,18 @@ class KafkaSource:
         self._topics = topics
         self._joined = False
 
+    def rewind(self, messages: MessageBatch) -> None:
+        """Read these messages again; those of partitions that were taken away, others read."""
+        first: dict[tuple[str, int], int] = {}
+        for topic, partition, offset in zip(
+            messages.topic, messages.partition.tolist(), messages.offset.tolist(), strict=True
+        ):
+            first[topic, partition] = min(first.get((topic, partition), offset), offset)
+        for place, offset in first.items():
+            if place in self._own:
+                with _lost_partition("rewind"):
+                    self._consumer.seek(TopicPartition(*place, offset))
+
     def hold(self, topic: str, partition: int, offset: int) -> None:
         """Hand out nothing from this offset on until `release`."""
         place = TopicPartition(topic, partition, offset)
