@@ -11,6 +11,7 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, Producer
 
 from models.errors import ConfigurationError
+from stream.connection import explain
 
 __all__ = [
     "KafkaOptions",
@@ -134,8 +135,8 @@ def check_topics(
         known = producer.list_topics(timeout=wait_s).topics
     except KafkaException as error:
         raise ConfigurationError(
-            f"no Kafka broker answers at {servers} within {wait_s:g} s: check "
-            f"[kafka] bootstrap_servers ({error.args[0].str()})",
+            f"no Kafka broker answers at {servers} within {wait_s:g} s: "
+            f"{explain(_client_config(options))}",
             servers,
         ) from error
     for topic in topics:

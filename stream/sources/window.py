@@ -15,9 +15,9 @@ from stream.alerts import MessageBatch
 from stream.clock import Clock, system_clock
 from stream.librdkafka import KafkaOptions
 from stream.metrics import Metrics
-from stream.sources.dated import NIGHT, nights_between, topics_of
 from stream.sources.gate import SchemaGate
 from stream.sources.kafka import KafkaSource
+from stream.sources.night import NIGHT, nights_between, topics_of
 
 __all__ = ["TimeWindow", "WindowSource"]
 

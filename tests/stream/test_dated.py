@@ -9,7 +9,8 @@ from confluent_kafka.admin import AdminClient
 
 from stream.librdkafka import KafkaOptions, open_producer
 from stream.metrics import Metrics
-from stream.sources.dated import DatedKafkaSource, nights_between, topics_of, window_of
+from stream.sources.dated import DatedKafkaSource
+from stream.sources.night import nights_between, topics_of, window_of
 from tests.noida import Noida
 
 NOON = 1_795_392_000_000 + 43_200_000
