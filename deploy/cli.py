@@ -7,6 +7,7 @@ and serving never loads torch.
 from __future__ import annotations
 
 import sys
+import traceback
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
@@ -16,9 +17,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.bench.app import app as bench_app
+from deploy.deadletters.app import app as dead_letters_app
 from deploy.extras import require
 from deploy.logs import configure_logs
+from deploy.secrets import scrubbed
 from deploy.settings import load_settings
+from deploy.times import parse_time
 from models.errors import AccountingError, ConfigurationError, DeliveryError, TinyT2Error
 
 __all__ = ["app", "main"]
@@ -33,6 +37,7 @@ app = typer.Typer(
 model_app = typer.Typer(no_args_is_help=True, help="Look at a model.")
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
+app.add_typer(dead_letters_app, name="dead-letters")
 
 Config = Annotated[
     Path | None,
@@ -77,19 +82,45 @@ def _root(
 
 
 @app.command()
-def serve(config: Config = None) -> None:
+def serve(
+    start: Annotated[
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="TIME",
+            help="Replay from this time on: 2026-11-23T04:30 (UTC), or 90m, 12h, 3d ago.",
+        ),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Replay up to this time; 'now': what is there."),
+    ] = None,
+    config: Config = None,
+) -> None:
     """Classify alerts from Kafka topics into Kafka topics, until SIGTERM.
 
     At least once: the offset of a message is committed after everything that it
     produced was acknowledged. Refused messages go to the dead-letter topic.
 
-    Example: `TINYT2__KAFKA__TOPICS='["ztf_20261123_programid1"]' tinyt2 serve`
+    With --from or --until only the messages of that time are read, in a consumer group
+    of their own, and the service ends when it has them all. The same command again goes
+    on where an earlier one was interrupted.
+
+    Examples: `TINYT2__KAFKA__TOPICS='["ztf_{night}_programid1"]' tinyt2 serve`,
+    `tinyt2 serve --from 2026-11-23T02:00 --until 2026-11-23T13:00`
     """
     from deploy import wiring
+    from stream.sources.window import TimeWindow
 
     settings = load_settings(config)
     configure_logs(settings.log.level, settings.log.format)
-    wiring.serve(settings)
+    window = None
+    if start is not None or until is not None:
+        window = TimeWindow(
+            None if start is None else parse_time(start),
+            None if until is None else parse_time(until),
+        )
+    wiring.serve(settings, window)
 
 
 @app.command()
@@ -341,9 +372,12 @@ def main() -> None:
         app()
     except TinyT2Error as error:
         Console(stderr=True, soft_wrap=True).print(
-            f"[bold red]error:[/] {escape(str(error))}", highlight=False
+            f"[bold red]error:[/] {escape(scrubbed(str(error)))}", highlight=False
         )
         sys.exit(1 if isinstance(error, AccountingError | DeliveryError) else 2)
+    except Exception:  # a defect: its traceback must not show a secret either
+        sys.stderr.write(scrubbed(traceback.format_exc()))
+        sys.exit(1)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,8 @@ import sys
 
 import structlog
 
+from deploy.secrets import scrubbed
+
 __all__ = ["configure_logs"]
 
 
@@ -16,6 +18,7 @@ def configure_logs(level: str = "info", format: str = "console") -> None:
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
+        _without_secrets,
     ]
     renderer: structlog.typing.Processor = (
         structlog.processors.JSONRenderer()
@@ -39,3 +42,10 @@ def configure_logs(level: str = "info", format: str = "console") -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def _without_secrets(
+    logger: object, name: str, entry: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Take out of a line what a library may have put into it."""
+    return {key: value if key.startswith("_") else scrubbed(value) for key, value in entry.items()}

@@ -19,7 +19,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from pydantic_core import PydanticKnownError
 
 from deploy.configuration import Layer, environment_layer, file_layer, validated
+from deploy.secrets import REDACTED, hide, is_secret, with_files
 from models.errors import ConfigurationError
+from stream.sources.night import NIGHT, topics_of
 
 __all__ = [
     "BatchSettings",
@@ -34,8 +36,6 @@ __all__ = [
     "load_settings",
 ]
 
-REDACTED: Final = "***"
-_SECRET: Final = re.compile(r"passw|secret|token|key|pem|credential|oauthbearer|username|jaas")
 _URL_USER: Final = re.compile(r"(\w+://)?[^,]*@")
 _OWNED: Final = {
     "bootstrap.servers": "[kafka] bootstrap_servers sets it",
@@ -66,7 +66,7 @@ def _can_be_read(topics: list[str]) -> list[str]:
         if not topic.strip():
             raise ValueError("a topic has an empty name")
         try:
-            re.compile(topic if topic.startswith("^") else "")
+            re.compile(topic.replace(NIGHT, "") if topic.startswith("^") else "")
         except re.error as error:
             raise ValueError(f"{topic!r} is not a regular expression: {error}") from error
     return topics
@@ -93,7 +93,15 @@ class KafkaSettings(_Section):
         default="tinyt2", min_length=1, description="Consumer group of the service."
     )
     topics: Topics = Field(
-        default=[], description="Topics to read; one that begins with ^ is a regular expression."
+        default=[],
+        description="Topics to read; one that begins with ^ is a regular expression, {night} is a "
+        "date.",
+    )
+    nights: Integer = Field(
+        default=3,
+        gt=0,
+        le=365,
+        description="Nights that {night} (YYYYMMDD) stands for: tonight, UTC, and those before.",
     )
     client: Properties = Field(
         default={},
@@ -128,6 +136,12 @@ class InputSettings(_Section):
     surveys: list[str] = Field(
         default=["ztf", "lsst"], min_length=1, description="Surveys whose alerts are accepted."
     )
+    duplicate_window: Integer = Field(
+        default=250_000,
+        ge=0,
+        le=20_000_000,
+        description="Alerts among which repeated ids are marked, 64 to 128 bytes each; 0: none.",
+    )
 
 
 class SchemaSettings(_Section):
@@ -135,6 +149,34 @@ class SchemaSettings(_Section):
 
     registry_url: str | None = Field(
         default=None, repr=False, description="A Confluent schema registry."
+    )
+    registry_user: str | None = Field(
+        default=None, repr=False, description="Who we are to the registry."
+    )
+    registry_password: str | None = Field(
+        default=None, repr=False, description="Its password; better in the environment or a file."
+    )
+    registry_password_file: Path | None = Field(
+        default=None, description="A file that holds the password."
+    )
+    registry_ca: Path | None = Field(
+        default=None, description="Certificates that the registry is checked by, PEM."
+    )
+    registry_certificate: Path | None = Field(
+        default=None, description="Our certificate for the registry, PEM."
+    )
+    registry_key: Path | None = Field(default=None, description="The key of our certificate, PEM.")
+    cache: Path | None = Field(
+        default=None,
+        description="A folder that keeps what the registry answered; unset: "
+        "~/.cache/tinyt2/schemas.",
+    )
+    wait_s: float = Field(
+        default=300,
+        ge=0,
+        le=86_400,
+        description="Time that messages wait for a silent registry, seconds, before they are "
+        "dead letters.",
     )
     folder: Path | None = Field(default=None, description="A folder with .avsc files.")
 
@@ -200,14 +242,27 @@ class Settings(_Section):
         sections = self.model_dump(mode="json")
         for name in ("client", "consumer", "producer"):
             sections["kafka"][name] = {
-                key: REDACTED if _SECRET.search(key) else value
+                key: REDACTED if is_secret(key) else value
                 for key, value in sections["kafka"][name].items()
             }
         if self.schemas.registry_url is not None:
             sections["schemas"]["registry_url"] = _URL_USER.sub(
                 rf"\g<1>{REDACTED}@", self.schemas.registry_url
             )
+        for name in ("registry_user", "registry_password"):
+            if sections["schemas"][name] is not None:
+                sections["schemas"][name] = REDACTED
         return sections
+
+    def secrets(self) -> list[object]:
+        """Return the values that must not be shown."""
+        kafka, schemas = self.kafka, self.schemas
+        tables = (kafka.client, kafka.consumer, kafka.producer)
+        found = [v for table in tables for k, v in table.items() if is_secret(k)]
+        for url in (schemas.registry_url or "").split(","):
+            user = _URL_USER.match(url.strip())
+            found += re.split(r"[:/@]+", user[0])[1 if user[1] else 0 :] if user else []
+        return [*found, schemas.registry_user, schemas.registry_password]
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:
@@ -220,9 +275,20 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     layers: list[Layer] = [environment_layer(Settings, environ)]
     if path is not None:
         layers.append(file_layer(Settings, path))
-    settings = validated(Settings, layers)
+    settings = _with_secrets(validated(Settings, layers))
+    hide(settings.secrets())
     _check_topics(settings)
     return settings
+
+
+def _with_secrets(settings: Settings) -> Settings:
+    """Return the settings with the secrets of Kafka that stand in files of their own."""
+    tables = {
+        name: with_files(getattr(settings.kafka, name), f"[kafka.{name}]")
+        for name in ("client", "consumer", "producer")
+    }
+    kafka = settings.kafka.model_copy(update=tables)
+    return settings.model_copy(update={"kafka": kafka})
 
 
 def _check_topics(settings: Settings) -> None:
@@ -235,7 +301,8 @@ def _check_topics(settings: Settings) -> None:
         )
     for topic in (output.topic, output.dead_letter_topic):
         for source in settings.kafka.topics:
-            if source == topic or (source.startswith("^") and re.match(source, topic)):
+            (pattern,) = topics_of([source], [r"\d{8}"])
+            if source == topic or (pattern.startswith("^") and re.match(pattern, topic)):
                 raise ConfigurationError(
                     f"[kafka] topics: {source!r} also reads the output topic {topic!r}: "
                     "tinyt2 would answer its own answers for ever",

@@ -14,12 +14,13 @@ import structlog
 
 from deploy.http import HttpServer
 from deploy.settings import Settings
+from deploy.sources import open_source, open_store
 from models.bundle import DEPLOYED_MODEL, Bundle
 from models.errors import ConfigurationError
 from models.runtime import OnnxClassifier, load_classifier
 from stream.accounting import Accounting
-from stream.avro.schemas import open_schemas
 from stream.decode import Decoder
+from stream.duplicates import DuplicateWindow
 from stream.librdkafka import KafkaOptions
 from stream.metrics import Metrics
 from stream.nested import NestedDecoder
@@ -29,8 +30,8 @@ from stream.service import BatchLimits, Service
 from stream.sinks.files import open_file_sink
 from stream.sinks.kafka import KafkaSink
 from stream.sources.archive import ArchiveSource
-from stream.sources.kafka import KafkaSource
 from stream.sources.parts import plan
+from stream.sources.window import TimeWindow
 
 __all__ = [
     "batch_limits",
@@ -54,19 +55,23 @@ def open_classifier(settings: Settings) -> OnnxClassifier:
 
 def open_decoder(settings: Settings) -> Decoder:
     """Return a decoder for the surveys and schema sources of the settings."""
-    schemas = open_schemas(settings.schemas.registry_url, settings.schemas.folder)
-    return Decoder(schemas, tuple(settings.input.surveys))
+    return Decoder(open_store(settings), tuple(settings.input.surveys))
 
 
-def serve(settings: Settings) -> Accounting:
-    """Classify the alerts of Kafka topics until SIGTERM or SIGINT; return the accounts."""
+def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
+    """Classify the alerts of Kafka topics until SIGTERM or SIGINT; return the accounts.
+
+    With a ``window``, only those of that time, in a group of its own; then it ends by itself.
+    """
     if not settings.kafka.topics:
         raise ConfigurationError(
             "no input topic is named: set topics in [kafka] or TINYT2__KAFKA__TOPICS"
         )
     metrics = Metrics()
     classifier = open_classifier(settings)
-    pipeline = Pipeline(open_decoder(settings), classifier, metrics)
+    store = open_store(settings)
+    decoder = Decoder(store, tuple(settings.input.surveys))
+    pipeline = Pipeline(decoder, classifier, metrics, duplicates=_duplicates(settings))
     options = kafka_options(settings)
     sink = KafkaSink(
         options,
@@ -75,7 +80,7 @@ def serve(settings: Settings) -> Accounting:
         encoder(settings.output.format),
     )
     sink.check(_BROKER_WAIT_S)
-    source = KafkaSource(options, settings.kafka.topics, metrics)
+    source = open_source(settings, options, metrics, store, window)
     service = Service(source, pipeline, sink, metrics, batch_limits(settings))
     http = HttpServer(
         settings.http.host,
@@ -98,6 +103,11 @@ def serve(settings: Settings) -> Accounting:
         http.stop()
     log.info("stopped", **accounting.as_log())
     return accounting
+
+
+def _duplicates(settings: Settings) -> DuplicateWindow | None:
+    n = settings.input.duplicate_window
+    return DuplicateWindow(n) if n else None
 
 
 def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:

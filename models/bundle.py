@@ -9,6 +9,7 @@ is. The sha256 of the model file is the model's identity.
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -48,6 +49,8 @@ CARD_NAME: Final = "card.json"
 MANIFEST_KEY: Final = "tinyt2"
 MAX_MANIFEST_BYTES: Final = 8192
 _MAX_MODEL_BYTES: Final = 64 * 2**20
+_MAX_CARD_BYTES: Final = 4 * 2**20
+_EXTERNAL_DATA: Final = "session.model_external_initializers_file_folder_path"
 _PROVIDER: Final = "CPUExecutionProvider"
 
 OUTPUT_NAMES: Final = ("probabilities", "ood_score")
@@ -144,7 +147,7 @@ class Bundle:
 
 def load_bundle(path: Path = DEPLOYED_MODEL, threads: int = 1) -> Bundle:
     """Load a model file and its card; raise `BundleError` when they are not sound."""
-    content = _read(path)
+    content = _read(path, _MAX_MODEL_BYTES, "model")
     sha256 = hashlib.sha256(content).hexdigest()
     card = _load_card(path.parent / CARD_NAME, sha256)
     session = _open_session(path, content, threads)
@@ -157,20 +160,20 @@ def load_bundle(path: Path = DEPLOYED_MODEL, threads: int = 1) -> Bundle:
     return Bundle(path, sha256, len(content), manifest, card, features, session, providers[0])
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, most: int, what: str) -> bytes:
     try:
-        if path.stat().st_size > _MAX_MODEL_BYTES:
-            raise BundleError(f"{path} is larger than {_MAX_MODEL_BYTES} bytes", path)
-        return path.read_bytes()
+        with path.open("rb") as file:
+            content = file.read(most + 1)
     except OSError as error:
-        raise BundleError(f"cannot read the model {path}: {error.strerror}", path) from error
+        raise BundleError(f"cannot read the {what} {path}: {error.strerror}", path) from error
+    if len(content) > most:
+        raise BundleError(f"{path} is larger than {most} bytes", path)
+    return content
 
 
 def _load_card(path: Path, sha256: str) -> Card:
     try:
-        card = Card.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise BundleError(f"cannot read the model's card {path}: {error.strerror}", path) from error
+        card = Card.model_validate_json(_read(path, _MAX_CARD_BYTES, "model's card"))
     except ValidationError as error:
         raise BundleError(f"{path} is not a model card: {error}", path) from error
     if card.model_sha256 != sha256:
@@ -186,6 +189,9 @@ def _open_session(path: Path, content: bytes, threads: int) -> ort.InferenceSess
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
+    # A model is one file: weights in another, which its card does not vouch for, are not looked
+    # for anywhere that can exist. Libraries of custom operators are never registered.
+    options.add_session_config_entry(_EXTERNAL_DATA, f"{os.devnull}/none")
     # Weights are stored quantized; this folds them to fp32 once, at load.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
     try:

@@ -7,10 +7,10 @@ more alerts.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MJD_UNIX_EPOCH",
     "AlertBatch",
+    "Headers",
     "MessageBatch",
     "NotClassifiedReason",
     "RefusedMessages",
@@ -33,6 +34,10 @@ __all__ = [
 
 MJD_UNIX_EPOCH: Final = 40587.0
 """MJD of 1970-01-01T00:00."""
+
+
+Headers: TypeAlias = list[tuple[str, str | bytes | None]]
+"""Headers of a Kafka message, in order; a name may stand several times."""
 
 
 class RefusedReason(StrEnum):
@@ -86,7 +91,7 @@ class MessageBatch:
     """N messages as one poll returned them. ``topic`` is a file's path for archives."""
 
     values: list[bytes]
-    """[N] message bytes; a Kafka tombstone is ``b""``."""
+    """[N] message bytes; a Kafka tombstone is ``b""``, and in ``tombstones``."""
     keys: list[bytes | None]
     """[N]"""
     topic: list[str]
@@ -103,13 +108,41 @@ class MessageBatch:
     """Messages, by row, that could not even be read from an archive."""
     rows: pa.RecordBatch | None = None
     """[N] alerts that an archive holds decoded, one a row; ``values`` are empty then."""
+    headers: Sequence[Headers | None] = ()
+    """[N], or empty where no message has any."""
+    tombstones: frozenset[int] = frozenset()
+    """Rows of messages without a value."""
 
     def __len__(self) -> int:
         return len(self.values)
 
-    def payload(self, row: int) -> bytes:
+    def payload(self, row: int) -> bytes | None:
         """Return what a dead letter holds of a message: its bytes, or its row as JSON."""
+        if row in self.tombstones:
+            return None
         return self.values[row] if self.rows is None else row_as_json(self.rows, row)
+
+    def headers_of(self, row: int) -> Headers:
+        """Return the headers that a message came with."""
+        return (self.headers[row] or []) if self.headers else []
+
+    def take(self, rows: Sequence[int]) -> MessageBatch:
+        """Return some of the messages, in the order given."""
+        place = {row: i for i, row in enumerate(rows)}
+        chosen = np.asarray(rows, np.intp)
+        return replace(
+            self,
+            values=[self.values[i] for i in rows],
+            keys=[self.keys[i] for i in rows],
+            topic=[self.topic[i] for i in rows],
+            partition=self.partition[chosen],
+            offset=self.offset[chosen],
+            timestamp_ms=self.timestamp_ms[chosen],
+            refused={place[i]: refusal for i, refusal in self.refused.items() if i in place},
+            rows=None if self.rows is None else self.rows.take(pa.array(chosen)),
+            headers=[self.headers[i] for i in rows] if self.headers else (),
+            tombstones=frozenset(place[i] for i in self.tombstones if i in place),
+        )
 
     def topics(self) -> pa.DictionaryArray:
         """Return ``topic`` as a column, [N]."""

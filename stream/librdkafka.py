@@ -11,12 +11,14 @@ from typing import Any, Final
 from confluent_kafka import Consumer, KafkaException, Producer
 
 from models.errors import ConfigurationError
+from stream.connection import explain
 
 __all__ = [
     "KafkaOptions",
     "check_topics",
     "open_consumer",
     "open_producer",
+    "open_reader",
 ]
 
 Client = Mapping[str, str | int | float | bool]
@@ -100,6 +102,20 @@ def open_consumer(
         return Consumer(config, logger=_LOGGER)
 
 
+def open_reader(options: KafkaOptions) -> Consumer:
+    """Open a consumer that joins no group, commits nothing, and says where partitions end.
+
+    `ConfigurationError` when librdkafka refuses the configuration.
+    """
+    config = _consumer_config(options) | {
+        "group.id": f"{options.group_id}-reader",
+        "enable.auto.commit": False,
+        "enable.partition.eof": True,
+    }
+    with _refused():
+        return Consumer(config, logger=_LOGGER)
+
+
 def open_producer(options: KafkaOptions, *, report_errors_only: bool = False) -> Producer:
     """Open a producer; `ConfigurationError` when librdkafka refuses the configuration.
 
@@ -119,8 +135,8 @@ def check_topics(
         known = producer.list_topics(timeout=wait_s).topics
     except KafkaException as error:
         raise ConfigurationError(
-            f"no Kafka broker answers at {servers} within {wait_s:g} s: check "
-            f"[kafka] bootstrap_servers ({error.args[0].str()})",
+            f"no Kafka broker answers at {servers} within {wait_s:g} s: "
+            f"{explain(_client_config(options))}",
             servers,
         ) from error
     for topic in topics:

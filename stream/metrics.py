@@ -79,6 +79,11 @@ class Metrics:
         self.published = Counter(
             "tinyt2_published", "Records delivered, dead letters apart.", registry=registry
         )
+        self.duplicates = Counter(
+            "tinyt2_duplicates",
+            "Alerts whose id came before in another message.",
+            registry=registry,
+        )
         self.dead_letters = Counter(
             "tinyt2_dead_letters", "Messages refused.", ["reason"], registry=registry
         )
@@ -126,6 +131,11 @@ class Metrics:
         )
         self.rebalances = Counter(
             "tinyt2_rebalances", "Assignments of partitions.", registry=registry
+        )
+        self.held_partitions = Gauge(
+            "tinyt2_held_partitions",
+            "Partitions that wait for a schema.",
+            registry=registry,
         )
         self.schema_cache_hits = Counter(
             "tinyt2_schema_cache_hits", "Schemas found in the cache.", registry=registry
@@ -216,6 +226,8 @@ class Metrics:
         for refused, count in Tally(alerts.refused.reason).items():
             self.dead_letters.labels(str(refused)).inc(count)
         self.published.inc(len(alerts))
+        if outcomes.duplicate is not None:
+            self.duplicates.inc(int(outcomes.duplicate.sum()))
         self._latency(outcomes, now_ms)
         self._answers(outcomes)
 

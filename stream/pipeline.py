@@ -14,6 +14,7 @@ from models.runtime import Classifier
 from stream.alerts import AlertBatch, MessageBatch, NotClassifiedReason
 from stream.clock import Clock, system_clock
 from stream.decode import Decoder
+from stream.duplicates import DuplicateWindow
 from stream.metrics import Metrics
 from stream.nested import NestedDecoder
 from stream.output.outcomes import Outcomes
@@ -27,7 +28,8 @@ _REASONS: Final = [str(reason) for reason in NotClassifiedReason]
 class Pipeline:
     """Decode messages and classify their alerts.
 
-    ``nested`` decodes those that an archive holds as nested columns.
+    ``nested`` decodes those that an archive holds as nested columns, ``duplicates`` marks
+    alerts that came before.
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class Pipeline:
         metrics: Metrics,
         clock: Clock = system_clock,
         nested: NestedDecoder | None = None,
+        duplicates: DuplicateWindow | None = None,
     ) -> None:
         self.classifier = classifier
         self._decoder = decoder
         self._nested = nested or NestedDecoder()
+        self._duplicates = duplicates
         self._metrics = metrics
         self._clock = clock
         metrics.model(classifier.bundle)
@@ -74,6 +78,7 @@ class Pipeline:
             ood_score=ood_score,
             bundle=self.classifier.bundle,
             publish_ms=self._clock(),
+            duplicate=self._marked(messages, alerts),
         )
 
     def _decode(self, messages: MessageBatch) -> AlertBatch:
@@ -85,6 +90,9 @@ class Pipeline:
         self._metrics.schemas(*(self._schema_look_ups() - before).tolist())
         self._metrics.fallbacks(self._decoder.fallbacks - fallbacks)
         return alerts
+
+    def _marked(self, messages: MessageBatch, alerts: AlertBatch) -> npt.NDArray[np.bool_] | None:
+        return None if self._duplicates is None else self._duplicates.mark(messages, alerts)
 
     def _schema_look_ups(self) -> npt.NDArray[np.int64]:
         decoder = self._decoder

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest_plugins = ["tests.brokers", "tests.pipelines", "tests.benches"]
+pytest_plugins = ["tests.brokers", "tests.noida", "tests.pipelines", "tests.benches"]
 
 ALERTS = Path(__file__).parent / "data" / "alerts"
 

@@ -12,7 +12,8 @@ import re
 import time
 import warnings
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
@@ -23,6 +24,9 @@ from fastavro.schema import load_schema
 
 from models.errors import ConfigurationError
 from stream.alerts import RefusedReason
+from stream.avro.references import whole_schema
+from stream.avro.schemacache import CachedSchemas
+from stream.avro.sources import UNKNOWN_TTL_S, SchemaSource, SourceError
 from stream.avro.writer import WriterSchema
 from stream.refusal import Refusal
 
@@ -33,6 +37,7 @@ __all__ = [
     "UNKNOWN_TTL_S",
     "FolderSchemas",
     "PackageSchemas",
+    "RegistryOptions",
     "RegistrySchemas",
     "SchemaSource",
     "SchemaStore",
@@ -40,36 +45,12 @@ __all__ = [
     "open_schemas",
 ]
 
-UNKNOWN_TTL_S: Final = 60.0
-"""How long an id stays unknown, and a silent registry unasked, before the next look-up."""
-
 _REGISTRY_TIMEOUT_S: Final = 5.0
 _MAX_MISSING: Final = 1024
 _URL: Final = re.compile(r"(?s)(\w+://)?(?:(.*)@)?(.*)")
 _ADVICE: Final = "set [schemas] registry_url or folder"
 
 log = structlog.get_logger()
-
-
-class SourceError(Exception):
-    """A source of schemas cannot answer; the text says why.
-
-    ``wait_s`` is the time in seconds after which it is worth asking again.
-    """
-
-    def __init__(self, why: str, wait_s: float = UNKNOWN_TTL_S) -> None:
-        super().__init__(why)
-        self.wait_s = wait_s
-
-
-class SchemaSource(Protocol):
-    """Something that knows schemas by their id."""
-
-    def fetch(self, schema_id: int) -> str | None:
-        """Return a schema as JSON, None when unknown; `SourceError` when there is no answer."""
-
-    def describe(self) -> str:
-        """Return what this source is and, where it can tell, which ids it knows."""
 
 
 class _Missing(NamedTuple):
@@ -114,6 +95,21 @@ class SchemaStore:
         self.unknown += schema is None
         return schema
 
+    def settled(self, schema_id: int) -> bool:
+        """Tell whether `get` would answer from memory."""
+        missing = self._missing.get(schema_id, _NOT_ASKED)
+        return schema_id in self._known or missing.expiry > self._clock()
+
+    def unavailable(self, schema_id: int) -> bool:
+        """Tell whether the last look-up met a source that did not answer."""
+        reason = self._missing.get(schema_id, _NOT_ASKED).reason
+        return schema_id not in self._known and reason is RefusedReason.SCHEMA_UNAVAILABLE
+
+    def look_up(self, schema_id: int) -> None:
+        """Ask the sources, so that the id is `settled`. For a thread of its own."""
+        self.misses += 1
+        self._look_up(schema_id)
+
     def refusal(self, schema_id: int) -> Refusal:
         """Return why `get` found no schema, and what to do."""
         _, reason, why = self._missing.get(schema_id, _NOT_ASKED)
@@ -154,7 +150,8 @@ class RegistrySchemas:
 
     ``url`` may be several, separated by commas; user and password, where there are
     any, must be the same in all. `ConfigurationError` when it cannot be used.
-    ``client`` is a `SchemaRegistryClient` for settings that a URL cannot carry.
+    ``client`` is a `SchemaRegistryClient` for settings that a URL cannot carry. A registry
+    that does not answer is asked again after ``retry_s`` seconds.
     """
 
     def __init__(
@@ -162,11 +159,13 @@ class RegistrySchemas:
         url: str,
         client: SchemaRegistryClient | None = None,
         clock: Callable[[], float] = time.monotonic,
+        retry_s: float = UNKNOWN_TTL_S,
     ) -> None:
         urls, users = zip(*map(_split_user, url.split(",")), strict=True)
         self._name = "registry " + ", ".join(urls)
         self._client = _registry_client(urls, users) if client is None else client
         self._clock = clock
+        self._retry_s = retry_s
         self._silent_until = 0.0
         self._silent_why = ""
 
@@ -178,11 +177,13 @@ class RegistrySchemas:
         if wait_s > 0:
             raise SourceError(self._silent_why, wait_s)
         try:
-            return self._client.get_schema(schema_id).schema_str
+            return whole_schema(self._client, schema_id)
         except SchemaRegistryError as error:
             if error.http_status_code == 404:
                 return None
             raise self._silent(f"answered {error.http_status_code}") from error
+        except Refusal as refusal:
+            raise SourceError(refusal.error) from refusal
         except Exception as error:  # the HTTP library's, whichever it is
             raise self._silent(f"cannot be reached ({type(error).__name__})") from error
 
@@ -192,16 +193,16 @@ class RegistrySchemas:
 
     def _silent(self, why: str) -> SourceError:
         # Every message waits for the answer: one look-up per minute, not one per unknown id.
-        self._silent_until = self._clock() + UNKNOWN_TTL_S
+        self._silent_until = self._clock() + self._retry_s
         self._silent_why = why
         log.warning(
             "schema source is silent: messages whose schema no other source has "
-            "go to the dead letters until it answers",
+            "wait, then go to the dead letters until it answers",
             source=self._name,
             why=why,
-            asked_again_in_s=UNKNOWN_TTL_S,
+            asked_again_in_s=self._retry_s,
         )
-        return SourceError(why)
+        return SourceError(why, self._retry_s)
 
 
 class FolderSchemas:
@@ -297,18 +298,56 @@ class _NoPackage:
         return "package lsst-alert-packet (not installed: pip install lsst-alert-packet)"
 
 
-def open_schemas(registry_url: str | None = None, folder: Path | None = None) -> SchemaStore:
+@dataclass(frozen=True, slots=True)
+class RegistryOptions:
+    """How to reach a schema registry."""
+
+    url: str = field(repr=False)
+    user: str | None = None
+    password: str | None = field(default=None, repr=False)
+    """Instead of those in the URL."""
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = field(default=None, repr=False)
+    """PEM files for TLS: whom to trust, and who we are."""
+    cache: Path | None = None
+    """A folder that keeps what the registry answered."""
+    retry_s: float = UNKNOWN_TTL_S
+    """How long it is left alone when it does not answer."""
+
+
+def open_schemas(
+    registry: RegistryOptions | str | None = None, folder: Path | None = None
+) -> SchemaStore:
     """Open the schemas of a registry, then of a folder, then of ``lsst-alert-packet``."""
+    if isinstance(registry, str):
+        registry = RegistryOptions(registry)
     sources: list[SchemaSource] = []
-    if registry_url:
-        sources.append(RegistrySchemas(registry_url))
+    if registry is not None and registry.url:
+        sources.append(_open_registry(registry))
     if folder is not None:
         sources.append(FolderSchemas(folder))
     sources.append(PackageSchemas() if PackageSchemas.installed() else _NoPackage())
     return SchemaStore(sources)
 
 
-def _registry_client(urls: Sequence[str], users: Sequence[str]) -> SchemaRegistryClient:
+def _open_registry(options: RegistryOptions) -> SchemaSource:
+    urls, users = zip(*map(_split_user, options.url.split(",")), strict=True)
+    if options.user is not None:
+        users = (f"{options.user}:{options.password or ''}",) * len(urls)
+    tls = {"ca": options.ca, "certificate": options.certificate, "key": options.key}
+    client = _registry_client(
+        urls, users, {f"ssl.{k}.location": str(path) for k, path in tls.items() if path is not None}
+    )
+    registry = RegistrySchemas(options.url, client, retry_s=options.retry_s)
+    if options.cache is None:
+        return registry
+    return CachedSchemas(registry, options.cache, ",".join(urls))
+
+
+def _registry_client(
+    urls: Sequence[str], users: Sequence[str], tls: Mapping[str, str] | None = None
+) -> SchemaRegistryClient:
     # Importing authlib warns about its own dependencies, which users cannot act on.
     with warnings.catch_warnings(record=True):
         from confluent_kafka.schema_registry import SchemaRegistryClient
@@ -326,10 +365,18 @@ def _registry_client(urls: Sequence[str], users: Sequence[str]) -> SchemaRegistr
         "url": ",".join(urls),
         "timeout": _REGISTRY_TIMEOUT_S,
         "max.retries": 0,
+        **(tls or {}),
     }
     if users[0]:
         settings["basic.auth.user.info"] = users[0]
-    return SchemaRegistryClient.new_client(settings)
+    try:
+        return SchemaRegistryClient.new_client(settings)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(
+            f"the schema registry {', '.join(urls)} cannot be used: check [schemas] registry_ca, "
+            f"registry_certificate and registry_key ({error})",
+            urls,
+        ) from error
 
 
 def _split_user(url: str) -> tuple[str, str]:

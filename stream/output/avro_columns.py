@@ -1,6 +1,6 @@
 """Columns to Avro: all records of a batch at once, as their schema says.
 
-Covers what the output records use: enum, string, bytes, int, long, float, times
+Covers what the output records use: enum, boolean, string, bytes, int, long, float, times
 in ms, maps, arrays, records, and unions of null and one of these but a record.
 Source: the binary encoding of the Avro 1.11 specification; maps and
 arrays are written as one block, as fastavro does.
@@ -31,6 +31,7 @@ _MAX_VARINT: Final = 10
 
 _NULL: Final = constant(None)
 _ZERO: Final = constant(b"\x00")
+_ONE_BYTE: Final = constant(b"\x01")
 _NOTHING: Final = constant(b"")
 
 
@@ -80,6 +81,10 @@ def _nullable(union: list[Any], values: pa.Array) -> list[Piece]:
         return [b"\x00"]
     pieces: list[Piece] = [b"\x02", *_pieces(other, values)]
     return [join(pieces, len(values)).fill_null(_ZERO)] if values.null_count else pieces
+
+
+def _boolean(avro: Any, values: pa.Array) -> list[Piece]:
+    return [pc.if_else(values, _ONE_BYTE, _ZERO)]
 
 
 def _int(avro: Any, values: pa.Array) -> list[Piece]:
@@ -138,6 +143,7 @@ def _record(avro: Any, values: pa.Array) -> list[Piece]:
 
 
 _ENCODERS: Final[dict[str, Callable[[Any, pa.Array], list[Piece]]]] = {
+    "boolean": _boolean,
     "int": _int,
     "long": _long,
     "float": _float,

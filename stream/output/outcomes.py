@@ -45,6 +45,8 @@ class Outcomes:
     """The model that answered."""
     publish_ms: int
     """When these outcomes were complete, Unix ms."""
+    duplicate: npt.NDArray[np.bool_] | None = None
+    """[n] the alert id came before in another message; None where that is not looked for."""
 
     @property
     def n_refused(self) -> int:
@@ -80,6 +82,7 @@ class Outcomes:
                 "model_sha256": self.bundle.sha256,
                 "probabilities": self._probabilities(),
                 "ood_score": pa.array(self.ood_score, mask=np.isnan(self.ood_score)),
+                "duplicate": self.duplicate,
                 **self._origin(self.alerts.message),
             }
         )

@@ -29,6 +29,7 @@ ELASTICC: Final = load_schema("elasticc.avsc")
 _ARROW: Final[dict[str, pa.DataType]] = {
     "string": pa.string(),
     "bytes": pa.binary(),
+    "boolean": pa.bool_(),
     "int": pa.int32(),
     "long": pa.int64(),
     "float": pa.float32(),

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import pyarrow as pa
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from models.errors import DeliveryError
-from stream.alerts import MessageBatch
+from stream.alerts import Headers
+from stream.deadletter import DeadLetter
 from stream.librdkafka import KafkaOptions, check_topics, open_producer
 from stream.output.encoders import Encoder
 from stream.output.outcomes import Outcomes
@@ -23,9 +22,6 @@ __all__ = ["KafkaSink"]
 
 log = structlog.get_logger()
 
-_VERSION: Final = version("tinyt2")
-
-_Headers: TypeAlias = list[tuple[str, str | bytes | None]]
 _OnDelivery: TypeAlias = Callable[[KafkaError | None, Message | None], None]
 
 
@@ -41,7 +37,7 @@ class KafkaSink:
         self._options = options
         # What the producer has not taken yet.
         self._classifications: deque[tuple[bytes, bytes]] = deque()
-        self._dead_letters: deque[_DeadLetter] = deque()
+        self._dead_letters: deque[DeadLetter] = deque()
         self._failure: KafkaError | None = None
         self._producer = open_producer(options, report_errors_only=True)
 
@@ -56,7 +52,7 @@ class KafkaSink:
         self._classifications.extend(zip(keys, self._encode(outcomes), strict=True))
         refused = outcomes.alerts.refused
         for row, reason, error in zip(refused.message, refused.reason, refused.error, strict=True):
-            self._dead_letters.append(_dead_letter(outcomes.messages, row, reason, error))
+            self._dead_letters.append(DeadLetter.of(outcomes.messages, row, reason, error))
         self._hand_over()
 
     def flush(self, wait_s: float) -> bool:
@@ -95,8 +91,8 @@ class KafkaSink:
         self,
         topic: str,
         key: bytes | None,
-        value: bytes,
-        headers: _Headers | None,
+        value: bytes | None,
+        headers: Headers | None,
         on_delivery: _OnDelivery,
     ) -> None:
         """Queue a record; `BufferError` when the queue is full."""
@@ -112,45 +108,12 @@ class KafkaSink:
             self._failure = error
 
     def _on_dead_letter(
-        self, letter: _DeadLetter, error: KafkaError | None, message: Message | None
+        self, letter: DeadLetter, error: KafkaError | None, message: Message | None
     ) -> None:
         if error is None:
             return
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and letter.value:
+        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and not letter.shortened:
             log.warning("dead letter is too large for its topic: sent without its bytes")
             self._dead_letters.append(letter.without_payload())
         else:
             self._failure = error
-
-
-@dataclass(frozen=True, slots=True)
-class _DeadLetter:
-    key: bytes | None
-    value: bytes
-    headers: _Headers
-
-    def without_payload(self) -> _DeadLetter:
-        """Return a dead letter that only says where its bytes are.
-
-        A message that no topic takes must not stop the stream for ever.
-        """
-        omitted = ("payload_omitted_bytes", str(len(self.value)).encode())
-        return _DeadLetter(self.key, b"", [*self.headers, omitted])
-
-
-def _dead_letter(messages: MessageBatch, row: int, reason: str, error: str) -> _DeadLetter:
-    """Return a message's bytes untouched, with what is known of it in headers."""
-    headers = {
-        "reason": reason,
-        "error": error,
-        "source_topic": messages.topic[row],
-        "source_partition": messages.partition[row],
-        "source_offset": messages.offset[row],
-        "source_timestamp_ms": messages.timestamp_ms[row],
-        "tinyt2_version": _VERSION,
-    }
-    return _DeadLetter(
-        messages.keys[row],
-        messages.payload(row),
-        [(name, str(value).encode()) for name, value in headers.items()],
-    )

@@ -15,8 +15,10 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 from models.errors import ConfigurationError, DeliveryError
 from stream.alerts import MessageBatch
 from stream.clock import Clock, system_clock
+from stream.deadletter import headers_of
 from stream.librdkafka import KafkaOptions, open_consumer
 from stream.metrics import Metrics
+from stream.sources.gate import SchemaGate
 
 __all__ = ["KafkaSource"]
 
@@ -34,8 +36,10 @@ class KafkaSource:
         topics: list[str],
         metrics: Metrics,
         clock: Clock = system_clock,
+        gate: SchemaGate | None = None,
     ) -> None:
         self._metrics = metrics
+        self._gate = gate
         self._clock = clock
         self._topics = topics
         self._joined = False
@@ -74,6 +78,8 @@ class KafkaSource:
             offset=np.array([m.offset() for m in messages], np.int64),
             timestamp_ms=np.array([m.timestamp()[1] for m in messages], np.int64),
             ingest_ms=self._clock(),
+            headers=[headers_of(m) for m in messages],
+            tombstones=frozenset(i for i, m in enumerate(messages) if m.value() is None),
         )
         self._last_ms.update(
             zip(
@@ -82,7 +88,37 @@ class KafkaSource:
                 strict=True,
             )
         )
-        return batch
+        return batch if self._gate is None else self._gate.admit(batch, self)
+
+    def subscribe(self, topics: list[str]) -> None:
+        """Read other topics from the next poll on; partitions that stay are not interrupted."""
+        self._topics = topics
+        self._joined = False
+
+    def rewind(self, messages: MessageBatch) -> None:
+        """Read these messages again; those of partitions that were taken away, others read."""
+        first: dict[tuple[str, int], int] = {}
+        for topic, partition, offset in zip(
+            messages.topic, messages.partition.tolist(), messages.offset.tolist(), strict=True
+        ):
+            first[topic, partition] = min(first.get((topic, partition), offset), offset)
+        for place, offset in first.items():
+            if place in self._own:
+                with _lost_partition("rewind"):
+                    self._consumer.seek(TopicPartition(*place, offset))
+
+    def hold(self, topic: str, partition: int, offset: int) -> None:
+        """Hand out nothing from this offset on until `release`."""
+        place = TopicPartition(topic, partition, offset)
+        with _lost_partition("hold"):
+            self._consumer.pause([place])
+            self._consumer.seek(place)
+
+    def release(self, topic: str, partition: int) -> None:
+        """Go on where a partition was held."""
+        if not self._paused:
+            with _lost_partition("release"):
+                self._consumer.resume([TopicPartition(topic, partition)])
 
     def keep_alive(self) -> None:
         """Serve the group protocol while the input is paused, so that nobody fences us."""

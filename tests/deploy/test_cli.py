@@ -26,6 +26,7 @@ BENCHES = [
 COMMANDS = [
     *["serve", "replay", "demo", "train", "model", "model show"],
     *["bench", *(f"bench {name}" for name in BENCHES)],
+    *["dead-letters", *(f"dead-letters {name}" for name in ("list", "show", "replay"))],
 ]
 
 

@@ -68,6 +68,7 @@ def outcomes_of(
     alerts: list[dict[str, Any]],
     messages: list[tuple[str, int, int, int]],
     now_ms: int,
+    duplicate: list[bool] | None = None,
 ) -> Outcomes:
     n = len(alerts)
     reason = [a["outcome"] if isinstance(a["outcome"], str) else None for a in alerts]
@@ -107,6 +108,7 @@ def outcomes_of(
         ),
         bundle=bundle,
         publish_ms=now_ms,
+        duplicate=None if duplicate is None else np.array(duplicate[:n], np.bool_),
     )
 
 
@@ -149,6 +151,7 @@ def record(
         "offset": message[2],
         "error": None,
         "payload": None,
+        "duplicate": None,
     }
 
 
@@ -188,16 +191,20 @@ def elasticc_record(
     alerts=st.lists(alerts, max_size=5),
     messages=st.lists(messages, min_size=4, max_size=4),
     now_ms=dates,
+    duplicate=st.none() | st.lists(st.booleans(), min_size=5, max_size=5),
 )
 def test_records_are_those_of_the_alerts(
     bundle: Bundle,
     alerts: list[dict[str, Any]],
     messages: list[tuple[str, int, int, int]],
     now_ms: int,
+    duplicate: list[bool] | None,
 ) -> None:
-    outcomes = outcomes_of(bundle, alerts, messages, now_ms)
+    outcomes = outcomes_of(bundle, alerts, messages, now_ms, duplicate)
     sources = [(outcomes, alert, messages[alert["message"]]) for alert in alerts]
     expected = [record(*source) for source in sources]
+    for row, mark in zip(expected, duplicate or (), strict=False):
+        row["duplicate"] = mark
     assert rows(outcomes) == expected
     bodies = [value[10:] for value in encode_avro(outcomes)]
     assert bodies == [write_body(row, CLASSIFICATION) for row in expected]

@@ -1,0 +1,1 @@
+"""Dead letters at the command line: what there is, what one is, and sending them again."""
