@@ -58,7 +58,6 @@ _LN_T_STEP: Final = float(_LN_T[1] - _LN_T[0])
 _HC_K_AA: Final = 1.438777e8
 _PARSEC_CM: Final = 3.0856776e18
 _DAY_S: Final = 86400.0
-_CANDIDATES: Final = 4
 _SEARCHED: Final = np.linspace(0.04, 0.85, 16) ** 2
 _BAND_SCATTER: Final = 0.03
 _NEAR: Final = 0.002
@@ -149,6 +148,8 @@ class ThermalPopulation:
     """Peak absolute magnitude (g) that makes a source of this class; 0 for any."""
     ultraviolet_cut_aa: float | None = None
     """Wavelength below which line blanketing absorbs linearly more."""
+    candidates: int = 4
+    """Candidates of each source, of which one is kept by the volume in which it is detected."""
     variable: bool = False
     galactic: bool = False
 
@@ -188,14 +189,14 @@ class ThermalPopulation:
     def draw_sources(self, rng: np.random.Generator, n: int, survey: str) -> ThermalSources:
         """Draw sources with all their parameters."""
         depth = survey_depth(rng, n, survey)
-        candidates = self.parameters(rng, n * _CANDIDATES)
-        dust = rng.exponential(self.reddening, n * _CANDIDATES)
+        candidates = self.parameters(rng, n * self.candidates)
+        dust = rng.exponential(self.reddening, n * self.candidates)
         magnitude = self._absolute(candidates, dust, survey)
         if self.faintest:
             magnitude = np.where(magnitude > self.faintest, 0.0, magnitude)
-        magnitude = magnitude.reshape(n, _CANDIDATES)
+        magnitude = magnitude.reshape(n, self.candidates)
         which = self.redshifts.choose(rng, magnitude, depth)
-        rows = np.arange(n) * _CANDIDATES + which
+        rows = np.arange(n) * self.candidates + which
         offset = rng.normal(0.0, _BAND_SCATTER, (n, TABLE_BANDS))
         chosen = {name: values[rows] for name, values in candidates.items()}
         curves, dust = self.curves(chosen, NODES * self.duration), dust[rows]
