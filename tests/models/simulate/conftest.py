@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from models.simulate.survey import Observatory, open_observatory
+from models.simulate.observatory import Observatory, open_observatory
 from tests.models.simulate.cadence_inputs import write_inputs
 
 
