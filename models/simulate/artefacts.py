@@ -19,7 +19,9 @@ from models.augment import n_detections
 from models.errors import ConfigurationError
 from models.lightcurve import BANDS, LightCurves
 from models.simulate.noise import flux_of_magnitude
-from models.simulate.survey import Observatory, Visits, measure, open_observatory, visit
+from models.simulate.observatory import Observatory, open_observatory
+from models.simulate.survey import measure
+from models.simulate.visits import Visits, visit
 
 __all__ = ["KINDS", "artefacts", "artefacts_of_kind"]
 

@@ -20,8 +20,9 @@ from models.errors import ConfigurationError
 from models.lightcurve import LightCurves
 from models.simulate.classes import populations
 from models.simulate.holdout import PARTS, groups_of_part
+from models.simulate.observatory import Observatory, open_observatory
 from models.simulate.source import Population, Sources
-from models.simulate.survey import Observatory, observe, open_observatory
+from models.simulate.survey import observe
 
 __all__ = ["FEWEST_DETECTIONS", "Progress", "simulate"]
 

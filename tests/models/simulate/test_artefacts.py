@@ -12,7 +12,7 @@ from models.augment import n_detections
 from models.errors import ConfigurationError
 from models.lightcurve import LightCurves
 from models.simulate.artefacts import KINDS, artefacts, artefacts_of_kind
-from models.simulate.survey import Observatory
+from models.simulate.observatory import Observatory
 
 
 def _owner(curves: LightCurves) -> npt.NDArray[np.int64]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from models.lightcurve import BANDS, DETECTION_SNR
 from models.simulate.dust import COEFFICIENTS, draw_reddening
 from models.simulate.noise import flux_of_magnitude, lsst_error, ztf_error
-from models.simulate.survey import Observatory, observe, visit
+from models.simulate.observatory import Observatory, open_observatory
+from models.simulate.survey import observe
+from models.simulate.visits import visit
 from tests.models.simulate.constant_stars import Shining
 
 STAR_NJY = float(flux_of_magnitude(np.array([19.0]))[0])
@@ -79,10 +83,11 @@ def test_every_window_has_an_exposure_and_margins(observatory: Observatory) -> N
         assert len(seen) == 400
 
 
-def test_public_nights_of_ztf_are_thinned_as_a_whole(inputs_ztf: Observatory) -> None:
+def test_public_nights_of_ztf_are_thinned_as_a_whole(inputs: Path) -> None:
+    ztf = open_observatory(inputs, "ztf")
     rng = np.random.default_rng(7)
     half = np.full(2000, 60.0)
-    visits = visit(-half, half, False, inputs_ztf, rng)
+    visits = visit(-half, half, False, ztf, rng)
     everything = 180 / 2 * 3 * 220 / 300
     assert 0.3 < np.bincount(visits.source).mean() / everything < 0.8
     night = visits.source * 10**6 + np.floor(visits.mjd).astype(int)
@@ -90,13 +95,6 @@ def test_public_nights_of_ztf_are_thinned_as_a_whole(inputs_ztf: Observatory) ->
     r = np.unique(night[visits.band == 7])
     # g and r are public on the same nights.
     assert np.isin(g, r).mean() > 0.99
-
-
-@pytest.fixture
-def inputs_ztf(observatory: Observatory) -> Observatory:
-    if observatory.survey != "ztf":
-        pytest.skip("LSST has no second programme")
-    return observatory
 
 
 def test_ztf_errors_follow_the_measured_ones() -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from models.simulate.observatory import Observatory, open_observatory
 from models.simulate.source import Population
-from models.simulate.survey import Observatory, open_observatory
 from models.simulate.transients import transient_populations
 from tests.models.simulate import cadence_inputs
 from tests.models.simulate import inputs as spectral_inputs
