@@ -21,7 +21,7 @@ from models.recipe import NetworkRecipe
 from models.t2 import T2, T2Config
 from models.tiny import Tiny, TinyConfig
 
-__all__ = ["Network", "batch_tensors", "build", "curve_scores", "features_of", "n_parameters"]
+__all__ = ["Network", "batch_tensors", "build", "curve_scores", "features_of", "n_parameters", "shift_prior"]
 
 _CHUNK: Final = 256
 
@@ -65,6 +65,16 @@ def build(recipe: NetworkRecipe, n_classes: int, rejects: bool, seed: int) -> Ti
                 rejects,
             )
         )
+
+
+def shift_prior(network: Tiny | T2, ratio: npt.NDArray[np.floating]) -> None:
+    """Make the classes as much more frequent, [K], as ``ratio`` says, as `calibrate.prior_shift`.
+
+    The shift becomes part of the biases of the last layer; the temperature must be final.
+    """
+    with torch.no_grad():
+        shift = torch.from_numpy(np.log(ratio)).float() * network.temperature
+        network.head.bias[: len(ratio)] += shift
 
 
 def n_parameters(network: nn.Module) -> int:

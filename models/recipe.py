@@ -34,6 +34,9 @@ class ModelRecipe(_Section):
     surveys: list[str] = ["ztf", "lsst"]
     minimum_observations: Annotated[int, Field(ge=1)] = 3
     notice: str = ""
+    class_mix: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """How frequent classes are in the stream, relative to the others (1): probabilities are
+    shifted to that mix."""
 
 
 class DataRecipe(_Section):

@@ -13,6 +13,7 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -21,8 +22,10 @@ from models.bundle import Card, load_bundle
 from models.calibrate import fit_temperature
 from models.card import make_card, make_manifest
 from models.datasets import load
+from models.errors import ConfigurationError
 from models.evaluate_bundle import EvaluationConfig, evaluate_bundle, evaluation_summary
 from models.export import check_parity, golden_inputs, replace, to_onnx, write, write_card
+from models.networks import shift_prior
 from models.recipe import DataRecipe, Recipe
 from models.rejection import rejection_threshold
 from models.runtime import load_classifier
@@ -119,6 +122,10 @@ def _export(trainer: Trainer, out: Path) -> tuple[Path, Card]:
     model = trainer.best_model()
     logits, ood_score, label = trainer.validation_answers(model)
     model.temperature.fill_(fit_temperature(logits, label))
+    classes, mix = trainer.parts.train.classes, trainer.recipe.model.class_mix
+    if unknown := set(mix) - set(classes):
+        raise ConfigurationError(f"[model] class_mix: no class {', '.join(unknown)}", mix)
+    shift_prior(model, np.array([mix.get(name, 1.0) for name in classes]))
     threshold = rejection_threshold(ood_score, _KEPT) if trainer.parts.artefacts else None
     content = to_onnx(model, trainer.features)
     parity = check_parity(model, content, trainer.features)

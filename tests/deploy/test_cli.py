@@ -24,7 +24,8 @@ BENCHES = [
     "scaleout",
 ]
 COMMANDS = [
-    *["serve", "replay", "demo", "train", "model", "model show"],
+    *["serve", "replay", "demo", "model", "model show"],
+    *["train", "evaluate", "simulate", "curves", "study"],
     *["bench", *(f"bench {name}" for name in BENCHES)],
     *["dead-letters", *(f"dead-letters {name}" for name in ("list", "show", "replay"))],
 ]

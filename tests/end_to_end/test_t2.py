@@ -43,6 +43,7 @@ def write_bundle(network: T2, folder: Path, named: FeatureSet) -> Path:
         bands=[band.key for band in BANDS],
         surveys=["ztf", "lsst"],
         feature_spec=named.spec,
+        ood_threshold=None,
         minimum_observations=1,
         length_buckets=list(named.lengths),
         precision="float32",

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from models.calibrate import softmax
+from models.calibrate import prior_shift, softmax
 from models.errors import ConfigurationError, DataError
 from models.networks import curve_scores
 from models.recipe import DataRecipe, ModelRecipe, NetworkRecipe, Recipe, TrainingRecipe
@@ -153,3 +153,18 @@ def test_what_is_an_artefact_is_learnt(data: Path) -> None:
     _, of_objects, _ = learning.validation_answers(model)
     assert np.median(score) > np.quantile(of_objects, 0.9)
     assert np.mean(softmax(logits).max(axis=1)) < 0.6
+
+
+def test_a_stated_mix_of_classes_shifts_the_probabilities(data: Path, tmp_path: Path) -> None:
+    mix = {"SNIbc": 0.2, "SNII": 3.0}
+    plain = run(RECIPE, data, tmp_path / "plain", console=quiet(), bootstrap=0)
+    shifted = run(
+        changed("model", class_mix=mix), data, tmp_path / "mix", console=quiet(), bootstrap=0
+    )
+    curves, trigger = random_curves([20] * 30, seed=4, bands=[9, 10, 11, 12])
+    before = load_classifier(plain).predict(curves, trigger).probabilities
+    after = load_classifier(shifted).predict(curves, trigger).probabilities
+    expected = prior_shift(before, np.ones(3), np.array([1.0, 0.2, 3.0]))
+    np.testing.assert_allclose(after, expected, atol=1e-5)
+    with pytest.raises(ConfigurationError, match="class_mix: no class Mira"):
+        run(changed("model", class_mix={"Mira": 1.0}), data, tmp_path / "no", console=quiet())
