@@ -287,7 +287,10 @@ def simulate(
     """
     require("simulate", "train", "torch")
     from deploy.training import simulate_curves
+    from models.simulate.sncosmo_inputs import write_inputs
 
+    if fetch:
+        write_inputs(inputs)
     simulate_curves(inputs, out, survey, per_class, classes, part, seed, plots)
 
 
