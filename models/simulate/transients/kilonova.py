@@ -62,7 +62,6 @@ def kilonova(photometry: Photometry) -> ThermalPopulation:
         redshifts=Redshifts(np.ones_like, z_max=0.35),
         duration=_DURATION_DAYS,
         reddening=0.04,
-        candidates=2,
     )
 
 
