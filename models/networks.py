@@ -21,7 +21,15 @@ from models.recipe import NetworkRecipe
 from models.t2 import T2, T2Config
 from models.tiny import Tiny, TinyConfig
 
-__all__ = ["Network", "batch_tensors", "build", "curve_scores", "features_of", "n_parameters", "shift_prior"]
+__all__ = [
+    "Network",
+    "batch_tensors",
+    "build",
+    "curve_scores",
+    "features_of",
+    "n_parameters",
+    "shift_prior",
+]
 
 _CHUNK: Final = 256
 

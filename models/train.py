@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from models.augment import carried_by_alerts
+from models.augment import carried_by_alerts, random_detection
 from models.bundle import Card, load_bundle
 from models.calibrate import fit_temperature
 from models.card import make_card, make_manifest
@@ -25,10 +25,11 @@ from models.datasets import load
 from models.errors import ConfigurationError
 from models.evaluate_bundle import EvaluationConfig, evaluate_bundle, evaluation_summary
 from models.export import check_parity, golden_inputs, replace, to_onnx, write, write_card
+from models.lightcurve import LightCurves
 from models.networks import shift_prior
 from models.recipe import DataRecipe, Recipe
 from models.rejection import rejection_threshold
-from models.runtime import load_classifier
+from models.runtime import Classifier, load_classifier
 from models.split import Parts, divide
 from models.trainer import CHECKPOINT_NAME, EpochRecord, Trainer, torch_threads
 
@@ -145,4 +146,18 @@ def _evaluate(path: Path, trainer: Trainer, bootstrap: int) -> dict[str, Any]:
     for name, part in {**trainer.parts.tests, "validation": trainer.parts.validation}.items():
         found = evaluate_bundle(classifier, part, config, carried=carried_by_alerts(seed))
         evaluation[name] = evaluation_summary(found.result)
+    if "test" in trainer.parts.artefacts:
+        evaluation["artefacts"] = _refusal(classifier, trainer.parts.artefacts["test"], seed)
     return evaluation
+
+
+def _refusal(classifier: Classifier, artefacts: LightCurves, seed: int) -> dict[str, Any]:
+    """Say what becomes of alerts of no object, at a random detection."""
+    trigger = random_detection(artefacts, np.random.default_rng([seed, 8]))
+    answers = classifier.predict(carried_by_alerts(seed)(artefacts, trigger), trigger)
+    limit = classifier.bundle.manifest.ood_threshold
+    return {
+        "alerts": len(artefacts),
+        "not_classified": float(np.mean(answers.ood_score > (np.inf if limit is None else limit))),
+        "class_above_half": float(np.mean(answers.probabilities.max(axis=1) > 0.5)),
+    }

@@ -9,6 +9,7 @@ Notation: n curves, m exposures in all.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -17,13 +18,13 @@ import numpy.typing as npt
 
 from models.augment import n_detections
 from models.errors import ConfigurationError
-from models.lightcurve import BANDS, LightCurves
+from models.lightcurve import BANDS, DETECTION_SNR, LightCurves
 from models.simulate.noise import flux_of_magnitude
 from models.simulate.observatory import Observatory, open_observatory
 from models.simulate.survey import measure
 from models.simulate.visits import Visits, visit
 
-__all__ = ["KINDS", "artefacts", "artefacts_of_kind"]
+__all__ = ["KINDS", "artefacts", "artefacts_of_kind", "flattened"]
 
 _Signal: TypeAlias = Callable[[np.random.Generator, Visits], npt.NDArray[np.float64]]
 """(rng, visits) -> difference flux without noise, nJy, [m]."""
@@ -31,6 +32,8 @@ _Signal: TypeAlias = Callable[[np.random.Generator, Visits], npt.NDArray[np.floa
 _HALF_WINDOW_DAYS: Final = (20.0, 90.0)
 _SMALLEST_BATCH: Final = 64
 _PATIENCE: Final = 100
+_CONSTANT_SNR: Final = (5.0, 60.0)
+_COLOUR_SCATTER: Final = 0.3  # of ln(flux) between bands
 _NIGHT_DAYS: Final = 0.2  # a moving object stays within the same pixels for no longer
 _COLOUR: Final = {"u": 1.6, "g": 0.5, "r": 0.0, "i": -0.15, "z": -0.15, "y": -0.15}
 """Of sunlight that asteroids reflect, AB magnitudes relative to r."""
@@ -53,6 +56,36 @@ def artefacts(
             for kind, share in zip(kinds, shares, strict=True)
         ]
     )
+
+
+def flattened(curves: LightCurves, rng: np.random.Generator) -> LightCurves:
+    """Return curves as they would be if nothing varied: no flux, a constant one, or one point.
+
+    Of each a third, in the cadence and with the errors of ``curves``; half of the first two
+    without any noise. A model that is sure of a class here reads what is not there.
+    """
+    n, counts = len(curves), curves.n_observations
+    kind = np.repeat(rng.integers(0, 3, n), counts)
+    typical = np.repeat(np.sqrt(_mean(curves.flux_err.astype(np.float64) ** 2, curves)), counts)
+    level = np.repeat(
+        rng.choice([-1.0, 1.0, 1.0], n) * np.exp(rng.uniform(*np.log(_CONSTANT_SNR), n)), counts
+    )
+    colour = rng.normal(0.0, _COLOUR_SCATTER, (n, len(BANDS)))
+    own = np.exp(colour[np.repeat(np.arange(n), counts), curves.band])
+    noise = np.repeat(rng.integers(0, 2, n), counts) * rng.standard_normal(len(kind))
+    flux = np.where(kind == 0, 0.0, level * own * typical) + noise * curves.flux_err
+    detected = (kind > 0) & (np.abs(flux) >= DETECTION_SNR * curves.flux_err)
+    first = curves.splits[:-1][counts > 0] + rng.integers(0, counts[counts > 0])
+    keep = kind < 2
+    keep[first] = True
+    changed = replace(curves, flux=flux.astype(np.float32), detected=detected)
+    return changed.where(keep)
+
+
+def _mean(values: npt.NDArray[np.float64], curves: LightCurves) -> npt.NDArray[np.float64]:
+    total = np.append(0.0, np.cumsum(values))
+    sums = total[curves.splits[1:]] - total[curves.splits[:-1]]
+    return np.asarray(sums / np.maximum(curves.n_observations, 1))
 
 
 def artefacts_of_kind(

@@ -13,6 +13,7 @@ from rich.progress import Progress
 from models.datasets.labelled import LabelledCurves
 from models.lightcurve import LightCurves
 from models.recipe import DataRecipe
+from models.simulate.artefacts import artefacts, flattened
 from models.simulate.classes import populations
 from models.simulate.simulation import simulate
 from models.split import Parts
@@ -60,9 +61,8 @@ def simulated_parts(recipe: DataRecipe, inputs: Path, console: Console | None = 
                 progress.update(task, completed=done)
             made[part] = _together(surveys)
             if recipe.artefacts > 0:
-                spoilt[part] = _artefacts(
-                    round(recipe.artefacts * len(made[part])), recipe, i, inputs
-                )
+                n_spoilt = round(recipe.artefacts * len(made[part]))
+                spoilt[part] = _artefacts(n_spoilt, made[part], recipe, i, inputs)
     if not recipe.redshift:
         made = {part: data.without_redshift() for part, data in made.items()}
     trained = {made["train"].groups[g] for g in np.unique(made["train"].group)}
@@ -102,10 +102,12 @@ def _together(surveys: list[LabelledCurves]) -> LabelledCurves:
     )
 
 
-def _artefacts(n: int, recipe: DataRecipe, part: int, inputs: Path) -> LightCurves:
-    from models.simulate.artefacts import artefacts
-
+def _artefacts(
+    n: int, data: LabelledCurves, recipe: DataRecipe, part: int, inputs: Path
+) -> LightCurves:
+    """Return artefacts of both surveys and, as a third, objects whose variation is taken away."""
     rng = np.random.default_rng([recipe.split_seed, 7, part])
-    return LightCurves.concatenate(
-        [artefacts(n // len(SURVEYS), survey, rng, inputs) for survey in SURVEYS]
-    )
+    n_flat = n // 3
+    seen = [artefacts((n - n_flat) // len(SURVEYS), survey, rng, inputs) for survey in SURVEYS]
+    flat = flattened(data.curves.take(rng.permutation(len(data))[:n_flat]), rng)
+    return LightCurves.concatenate([*seen, flat])
