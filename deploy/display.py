@@ -19,6 +19,7 @@ __all__ = ["accounts_table", "classes_table", "model_notice", "show_model", "sho
 _MIN_WIDTH: Final = 30
 _MOMENTS: Final = ("last_detection", "random_detection")
 _FIGURES: Final = {"log_loss": "log-loss", "macro_f1": "macro-F1", "ece": "ECE"}
+_PARTS: Final = ("templates", "objects", "validation")
 
 
 def accounts_table(accounting: Accounting, title: str) -> Table:
@@ -116,13 +117,19 @@ def _evaluation_table(card: Card) -> Table:
     table.add_column("n", justify="right")
     for title in _FIGURES.values():
         table.add_column(title, overflow="fold")
-    for part in ("test", "validation"):
+    for part in _PARTS:
         for moment, entry in _moments(card.evaluation.get(part, {})).items():
             cells = [_interval(entry[name]) for name in _FIGURES]
             table.add_row(part, moment, str(entry["objects"]), *cells)
         table.add_section()
     meaning = card.evaluation.get("meaning", {})
-    table.caption = "\n".join(f"{name}: {text}" for name, text in meaning.items())
+    lines = [f"{name}: {text}" for name, text in meaning.items()]
+    if artefacts := card.evaluation.get("artefacts"):
+        lines.append(
+            f"of {artefacts['alerts']:,} simulated artefacts and flat curves "
+            f"{artefacts['not_classified']:.0%} are not classified"
+        )
+    table.caption = "\n".join(lines)
     return table
 
 
@@ -130,7 +137,6 @@ def _moments(part: Mapping[str, Any]) -> dict[str, Any]:
     """Return the figures of each kind of alert by the name that is shown."""
     named = {name.replace("_", " "): part.get(name) for name in _MOMENTS}
     named |= {f"detection {n}": entry for n, entry in part.get("at_detection", {}).items()}
-    named |= {f"after {days} days": entry for days, entry in part.get("at_days", {}).items()}
     return {name: entry for name, entry in named.items() if entry}
 
 

@@ -11,7 +11,7 @@ import pytest
 from models.augment import n_detections
 from models.errors import ConfigurationError
 from models.lightcurve import LightCurves
-from models.simulate.artefacts import KINDS, artefacts, artefacts_of_kind
+from models.simulate.artefacts import KINDS, artefacts, artefacts_of_kind, flattened
 from models.simulate.observatory import Observatory
 
 
@@ -89,3 +89,22 @@ def test_kinds_share_the_number_and_seeds_repeat(inputs: Path) -> None:
     assert len(some) == 4
     with pytest.raises(ConfigurationError, match="no artefact 'satellite'; known: flat"):
         artefacts(4, "lsst", np.random.default_rng(5), inputs, kinds=("satellite",))
+
+
+def test_flattened_curves_do_not_vary(inputs: Path) -> None:
+    seen = artefacts(240, "ztf", np.random.default_rng(1), inputs)
+    flat = flattened(seen, np.random.default_rng(2))
+    assert len(flat) == 240
+    count = flat.n_observations
+    single = count == 1
+    assert 0.2 < single.mean() < 0.5
+    detections = np.add.reduceat(flat.detected, flat.splits[:-1])
+    silent = (detections == 0) & ~single
+    assert 0.2 < silent.mean() < 0.45
+    for row in np.flatnonzero(~single & ~silent)[:40]:
+        some = slice(flat.splits[row], flat.splits[row + 1])
+        for band in np.unique(flat.band[some]):
+            of_band = flat.band[some] == band
+            flux, error = flat.flux[some][of_band], flat.flux_err[some][of_band]
+            chi = (flux - np.average(flux, weights=error**-2.0)) / error
+            assert (chi**2).sum() < 4 * max(len(flux) - 1, 1) + 12
