@@ -280,6 +280,10 @@ def simulate(
     ] = "train",
     seed: Annotated[int, typer.Option(help="Same seed, same curves.")] = 0,
     plots: Annotated[Path | None, typer.Option(help="Folder for a picture of each class.")] = None,
+    fetch: Annotated[
+        bool,
+        typer.Option("--fetch", help="First fetch the spectra through sncosmo into --inputs."),
+    ] = False,
 ) -> None:
     """Simulate labelled light curves of ZTF or LSST, as difference imaging measures them.
 
