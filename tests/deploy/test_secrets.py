@@ -25,8 +25,8 @@ PLANTED = {
     "sasl.password": "planted-one-8317",
     "key password": "planted-two-5520",
     "registry password": "planted-three-9044",
-    "user": "planted-user-1177",
 }
+USER = "planted-user-1177"
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +63,13 @@ def test_a_secret_in_a_file(tmp_path: Path) -> None:
     settings = load_settings(None, {"TINYT2__KAFKA__CLIENT__SASL_PASSWORD_FILE": str(file)})
     assert settings.kafka.client == {"sasl.password": "hunter two"}
     assert "hunter" not in str(settings.redacted())
+
+
+def test_passwords_of_urls_are_secrets() -> None:
+    url = "https://me:hunt%40r2@a, http://you:pass/word@b:8081,c:8081"
+    settings = load_settings(None, {"TINYT2__SCHEMAS__REGISTRY_URL": url})
+    assert {"hunt%40r2", "hunt@r2", "pass/word"} <= set(settings.secrets())
+    assert not {"me", "you", "c"} & set(settings.secrets())
 
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"\xff\xfe", b"x" * 70_000])
@@ -123,7 +130,7 @@ def environment(tmp_path: Path, registry: str) -> dict[str, str]:
     (tmp_path / "password").write_text(PLANTED["sasl.password"])
     return {
         "HOME": str(tmp_path),
-        "TINYT2__KAFKA__CLIENT__SASL_USERNAME": PLANTED["user"],
+        "TINYT2__KAFKA__CLIENT__SASL_USERNAME": USER,
         "TINYT2__KAFKA__CLIENT__SASL_PASSWORD_FILE": str(tmp_path / "password"),
         "TINYT2__KAFKA__CLIENT__SSL_KEY_PASSWORD": PLANTED["key password"],
         "TINYT2__KAFKA__CLIENT__DEBUG": "all",
