@@ -14,6 +14,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic_core import PydanticKnownError
@@ -255,14 +256,23 @@ class Settings(_Section):
         return sections
 
     def secrets(self) -> list[object]:
-        """Return the values that must not be shown."""
+        """Return the values that must be in no text: passwords, keys and tokens.
+
+        Names of users, which may be words like any other, are only left out of `redacted`.
+        """
         kafka, schemas = self.kafka, self.schemas
         tables = (kafka.client, kafka.consumer, kafka.producer)
-        found = [v for table in tables for k, v in table.items() if is_secret(k)]
+        found = [
+            value
+            for table in tables
+            for key, value in table.items()
+            if is_secret(key) and not key.endswith("username")
+        ]
         for url in (schemas.registry_url or "").split(","):
-            user = _URL_USER.match(url.strip())
-            found += re.split(r"[:/@]+", user[0])[1 if user[1] else 0 :] if user else []
-        return [*found, schemas.registry_user, schemas.registry_password]
+            user, at, _ = url.rpartition("@")
+            password = user.rpartition("://")[2].partition(":")[2] if at else ""
+            found += [password, unquote(password)]
+        return [*found, schemas.registry_password]
 
 
 def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> Settings:

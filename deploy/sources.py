@@ -9,7 +9,7 @@ from deploy.secrets import hide, read_secret
 from deploy.settings import SchemaSettings, Settings
 from models.errors import ConfigurationError
 from stream.avro.lookups import SchemaLookups
-from stream.avro.schemas import RegistryOptions, SchemaStore, open_schemas
+from stream.avro.schemas import UNKNOWN_TTL_S, RegistryOptions, SchemaStore, open_schemas
 from stream.librdkafka import KafkaOptions
 from stream.metrics import Metrics
 from stream.sources.dated import DatedKafkaSource
@@ -17,15 +17,18 @@ from stream.sources.gate import SchemaGate
 from stream.sources.kafka import KafkaSource
 from stream.sources.window import TimeWindow, WindowSource
 
-__all__ = ["open_source", "open_store"]
+__all__ = ["LOOKED_UP_ASIDE_S", "open_source", "open_store"]
 
 _CACHE: Final = Path("~/.cache/tinyt2/schemas")
-_RETRY_S: Final = 10.0
-"""How often a silent registry is asked: a thread of its own does it."""
+LOOKED_UP_ASIDE_S: Final = 10.0
+"""How often a silent registry is asked where a thread of its own does it."""
 
 
-def open_store(settings: Settings) -> SchemaStore:
-    """Return the schemas of messages in Confluent framing."""
+def open_store(settings: Settings, retry_s: float = UNKNOWN_TTL_S) -> SchemaStore:
+    """Return the schemas of messages in Confluent framing.
+
+    A registry that does not answer is asked again after ``retry_s`` seconds.
+    """
     schemas = settings.schemas
     registry = None
     if schemas.registry_url is not None:
@@ -37,7 +40,7 @@ def open_store(settings: Settings) -> SchemaStore:
             schemas.registry_certificate,
             schemas.registry_key,
             schemas.cache or _CACHE,
-            _RETRY_S,
+            retry_s,
         )
     return open_schemas(registry, schemas.folder)
 

@@ -14,7 +14,7 @@ import structlog
 
 from deploy.http import HttpServer
 from deploy.settings import Settings
-from deploy.sources import open_source, open_store
+from deploy.sources import LOOKED_UP_ASIDE_S, open_source, open_store
 from models.bundle import DEPLOYED_MODEL, Bundle
 from models.errors import ConfigurationError
 from models.runtime import OnnxClassifier, load_classifier
@@ -69,7 +69,7 @@ def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
         )
     metrics = Metrics()
     classifier = open_classifier(settings)
-    store = open_store(settings)
+    store = open_store(settings, LOOKED_UP_ASIDE_S)
     decoder = Decoder(store, tuple(settings.input.surveys))
     pipeline = Pipeline(decoder, classifier, metrics, duplicates=_duplicates(settings))
     options = kafka_options(settings)

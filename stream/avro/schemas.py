@@ -182,8 +182,8 @@ class RegistrySchemas:
             if error.http_status_code == 404:
                 return None
             raise self._silent(f"answered {error.http_status_code}") from error
-        except Refusal as refusal:
-            raise SourceError(refusal.error) from refusal
+        except Refusal:  # the registry answered: to ask again would not help
+            raise
         except Exception as error:  # the HTTP library's, whichever it is
             raise self._silent(f"cannot be reached ({type(error).__name__})") from error
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from itertools import filterfalse
 from typing import Final, Self
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
@@ -16,6 +17,12 @@ __all__ = ["TopicReader", "origin"]
 _ANSWER_S: Final = 30.0
 _POLL_S: Final = 0.5
 _BATCH: Final = 500
+_PASSING: Final = (
+    KafkaError._TRANSPORT,
+    KafkaError._ALL_BROKERS_DOWN,
+    KafkaError._RESOLVE,
+    KafkaError._TIMED_OUT,
+)
 
 
 class TopicReader:
@@ -49,7 +56,7 @@ class TopicReader:
                 deadline = time.monotonic() + _ANSWER_S
             elif time.monotonic() > deadline:
                 raise self._silent()
-            for message in messages:
+            for message in filterfalse(_passes, messages):
                 if not _is_end(message) and _offset(message) < self._end(message):
                     yield message
                 elif message.partition() in open_ones:
@@ -63,7 +70,7 @@ class TopicReader:
         deadline = time.monotonic() + _ANSWER_S
         while time.monotonic() < deadline:
             message = self._consumer.poll(_POLL_S)
-            if message is not None:
+            if message is not None and not _passes(message):
                 found = not _is_end(message) and _offset(message) == offset
                 return message if found else None
         raise self._silent()
@@ -101,6 +108,12 @@ def origin(message: Message) -> TopicPartition:
     topic, partition, offset = message.topic(), message.partition(), message.offset()
     assert topic is not None and partition is not None and offset is not None
     return TopicPartition(topic, partition, offset)
+
+
+def _passes(message: Message) -> bool:
+    """Tell whether an event is a failure that the client repairs by itself."""
+    error = message.error()
+    return error is not None and error.code() in _PASSING
 
 
 def _is_end(message: Message) -> bool:
