@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Callable, Iterable
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -20,17 +21,20 @@ from models.runtime import OnnxClassifier, load_classifier
 from stream.accounting import Accounting
 from stream.avro.schemas import open_schemas
 from stream.decode import Decoder
+from stream.delivery import Delivery
 from stream.librdkafka import KafkaOptions
 from stream.metrics import Metrics
 from stream.nested import NestedDecoder
 from stream.output.encoders import encoder
 from stream.pipeline import Pipeline
-from stream.service import BatchLimits, Service
+from stream.service import BatchLimits, OpenDelivery, Service
 from stream.sinks.files import open_file_sink
 from stream.sinks.kafka import KafkaSink
+from stream.sinks.transactional import TransactionalKafkaSink
 from stream.sources.archive import ArchiveSource
 from stream.sources.kafka import KafkaSource
 from stream.sources.parts import plan
+from stream.transactions import ExactlyOnce
 
 __all__ = [
     "batch_limits",
@@ -43,6 +47,7 @@ __all__ = [
 ]
 
 _BROKER_WAIT_S: Final = 30.0
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger()
 
@@ -67,16 +72,9 @@ def serve(settings: Settings) -> Accounting:
     metrics = Metrics()
     classifier = open_classifier(settings)
     pipeline = Pipeline(open_decoder(settings), classifier, metrics)
-    options = kafka_options(settings)
-    sink = KafkaSink(
-        options,
-        settings.output.topic,
-        settings.output.dead_letter_topic,
-        encoder(settings.output.format),
-    )
-    sink.check(_BROKER_WAIT_S)
-    source = KafkaSource(options, settings.kafka.topics, metrics)
-    service = Service(source, pipeline, sink, metrics, batch_limits(settings))
+    source = KafkaSource(kafka_options(settings), settings.kafka.topics, metrics)
+    sink, delivery = _open_output(settings, source, metrics)
+    service = Service(source, pipeline, sink, metrics, batch_limits(settings), delivery=delivery)
     http = HttpServer(
         settings.http.host,
         settings.http.port,
@@ -98,6 +96,29 @@ def serve(settings: Settings) -> Accounting:
         http.stop()
     log.info("stopped", **accounting.as_log())
     return accounting
+
+
+def _open_output(
+    settings: Settings, source: KafkaSource, metrics: Metrics
+) -> tuple[KafkaSink, OpenDelivery]:
+    """Return what writes the outcomes, and how they and their offsets are kept together."""
+    output, drain_s = settings.output, settings.kafka.drain_s
+    target = (
+        kafka_options(settings),
+        output.topic,
+        output.dead_letter_topic,
+        encoder(output.format),
+        metrics,
+    )
+    if settings.kafka.delivery == "at-least-once":
+        sink = KafkaSink(*target)
+        sink.check(_BROKER_WAIT_S)
+        return sink, partial(Delivery, drain_s=drain_s)
+    transactional = TransactionalKafkaSink(*target)
+    transactional.check(_BROKER_WAIT_S)
+    return transactional, lambda _source, _sink, stopping: ExactlyOnce(
+        source, transactional, stopping, drain_s
+    )
 
 
 def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
@@ -139,8 +160,17 @@ def replay(
 def kafka_options(settings: Settings) -> KafkaOptions:
     """Return how to reach the cluster of the settings."""
     kafka = settings.kafka
+    transactional_id = None
+    if kafka.delivery == "exactly-once":
+        transactional_id = kafka.transactional_id or f"{kafka.group_id}-{kafka.group_instance_id}"
     return KafkaOptions(
-        kafka.bootstrap_servers, kafka.group_id, kafka.client, kafka.consumer, kafka.producer
+        kafka.bootstrap_servers,
+        kafka.group_id,
+        kafka.group_instance_id,
+        transactional_id,
+        client=kafka.client,
+        consumer=kafka.consumer,
+        producer=kafka.producer,
     )
 
 
@@ -153,11 +183,12 @@ def _stop_on_signals(service: Service) -> None:
     """Finish the batch in hand on the first signal; a second one ends the process at once."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signum, signal.SIG_DFL)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
         service.stop()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, stop)
 
 
 def _log_start(settings: Settings, classifier: OnnxClassifier, port: int) -> None:
