@@ -222,7 +222,8 @@ class KafkaSource:
             self._consumer.seek(position)
 
     def _stopped(self, error: KafkaError) -> DeliveryError:
-        if error.code() == KafkaError.FENCED_INSTANCE_ID:
+        # A fatal error comes wrapped: its cause is in its text alone.
+        if KafkaError(KafkaError.FENCED_INSTANCE_ID).str() in error.str():
             return DeliveryError(
                 f"another process joined the group as {self._instance!r} and takes over: this one "
                 "stops. Give every process a [kafka] group_instance_id of its own",
@@ -234,7 +235,7 @@ class KafkaSource:
         error = message.error()
         if error is None:
             return True
-        if error.fatal():
+        if error.fatal() or error.code() == KafkaError._FATAL:
             raise self._stopped(error)
         if error.code() != KafkaError._PARTITION_EOF:
             log.warning("kafka", error=error.str())

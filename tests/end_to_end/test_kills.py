@@ -96,9 +96,7 @@ def _exactly_once(broker: Broker, folder: Path, messages: int, kills: int) -> No
         # What would be repeated comes after the end.
         time.sleep(1)
     follower.check_complete()
-    print(
-        f"{kills} kills, {messages} messages: {follower.n_repeated} repeated, 0 lost"
-    )
+    print(f"{kills} kills, {messages} messages: {follower.n_repeated} repeated, 0 lost")
     assert follower.n_repeated == 0
     assert stream.committed() == messages
 
