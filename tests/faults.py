@@ -26,7 +26,7 @@ from confluent_kafka.admin import AdminClient
 
 from deploy.broker import create_topics
 
-PRODUCE, OFFSET_COMMIT = 0, 8
+PRODUCE, OFFSET_COMMIT, END_TRANSACTION, OFFSETS_IN_TRANSACTION = 0, 8, 26, 28
 """Keys of requests, as the Kafka protocol numbers them."""
 _START_S = 60.0
 

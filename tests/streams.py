@@ -21,7 +21,7 @@ from deploy.serving import Serve, ServeTopics
 from stream.librdkafka import KafkaOptions, open_producer
 from tests.brokers import Broker, fresh_name
 from tests.packets import ZTF, container, ztf_record
-from tests.records import read_record
+from tests.records import read_record, read_topic
 
 Source = tuple[int, int]
 """Partition and offset of a message."""
@@ -74,6 +74,16 @@ class Stream:
             self._producer.poll(0)
             self.n_sent += 1
         assert self._producer.flush(60) == 0
+
+    def produce_one(self, topic: str, value: bytes) -> None:
+        """Append a message to the first partition of another topic."""
+        self._producer.produce(topic, value, partition=0)
+        assert self._producer.flush(60) == 0
+
+    def dead_letters(self) -> list[Message]:
+        """Return all dead letters."""
+        servers = self.broker.bootstrap_servers
+        return read_topic(servers, self.topics.dead_letters, self.partitions)
 
     def sources(self) -> set[Source]:
         """Return all messages that were sent."""

@@ -77,7 +77,10 @@ class KafkaSink:
         self._hand_over()
         if self._failure is not None:
             raise self._failed(self._failure)
-        return not self._classifications and not self._dead_letters and len(self._producer) == 0
+        left = len(self._classifications) + len(self._dead_letters) + len(self._producer)
+        if left == 0:
+            self._outcomes, self._records = None, []
+        return left == 0
 
     def close(self) -> None:
         """Do nothing: everything was flushed."""

@@ -97,6 +97,7 @@ def _survive(cluster: MockCluster, folder: Path, fault: str, rounds: int) -> Non
         follower.wait_for(stream.n_sent, 180)
         wait_until(lambda: metric(service, "tinyt2_in_flight_messages") == 0, "end of the commits")
         failures = metric(service, "tinyt2_commit_failures_total")
+        _check_accounts(service, stream)
         accounts = service.stop()
     follower.check_complete()
     print(
@@ -268,6 +269,16 @@ def test_a_broker_that_is_killed_and_keeps_its_data(tmp_path: Path) -> None:
 @pytest.mark.timeout(3600)
 def test_a_broker_that_is_killed_often_and_keeps_its_data(tmp_path: Path) -> None:
     _kill_brokers(tmp_path, 5000, kills=10)
+
+
+def _check_accounts(service: Serve, stream: Stream) -> None:
+    """Fail when what the service exports does not add up."""
+    consumed, decoded, dead, released = (
+        metric(service, f"tinyt2_{name}_total")
+        for name in ("messages_consumed", "messages_decoded", "dead_letters", "messages_released")
+    )
+    assert consumed == decoded + dead + released
+    assert consumed >= stream.n_sent
 
 
 def _rss(service: Serve) -> int:
