@@ -16,6 +16,8 @@ from stream.sources import Source
 __all__ = ["Delivery"]
 
 _SLICE_S: Final = 0.5
+_PATIENCE_S: Final = 2.0
+"""How long a step may take before the input is paused."""
 _PAUSE_S: Final = 0.01
 _SETTLE_S: Final = 5.0
 """How long a rebalance is held up to finish what is in flight."""
@@ -61,10 +63,16 @@ class Delivery:
         self, done: Callable[[float], bool], messages: MessageBatch, settle: Callable[[], None]
     ) -> None:
         """Come back when a step is done; stay a live member of the group meanwhile."""
+        start = asked = time.monotonic()
         while not done(_SLICE_S):
-            self.blocked = True
-            self._source.keep_alive(settle)
+            now = time.monotonic()
+            # To pause throws away what was fetched ahead: not for every hiccup. A refusal that
+            # comes at once may need the group to be served first.
+            if now - start > _PATIENCE_S or now - asked < _SLICE_S / 2:
+                self.blocked = True
+                self._source.keep_alive(settle)
             self._check_deadline(len(messages))
+            asked = time.monotonic()
 
     def _check_deadline(self, n_messages: int) -> None:
         if not self._stopping():
