@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import Future
 from queue import SimpleQueue
 from threading import Thread
 from typing import TypeAlias
@@ -58,4 +58,8 @@ class BlockingCalls:
 
 
 def _ended(future: Future[object], wait_s: float) -> bool:
-    return future in wait([future], wait_s).done
+    try:
+        future.exception(wait_s)
+    except TimeoutError:
+        return False
+    return True

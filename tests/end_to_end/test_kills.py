@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ EXACTLY_ONCE = {
     "KAFKA__GROUP_INSTANCE_ID": "one",
     "BATCH__MAX_MESSAGES": "16",
 }
-_LIFE_S = 180.0
+_LIFE_S = 300.0
 
 
 @pytest.fixture
@@ -41,22 +42,23 @@ def _at_least_once(broker: Broker, folder: Path, messages: int, kills: int) -> N
     settings = {"BATCH__MAX_MESSAGES": str(BATCH)}
     stream.produce(light_packets(), messages)
     repeated = [0]
-    with Follower(stream) as follower:
-        service = stream.serve(folder / "0.log", settings)
+    with ExitStack() as stack:
+        follower = stack.enter_context(Follower(stream))
+        service = stack.enter_context(stream.serve(folder / "0.log", settings))
         for i in range(kills):
-            following = stream.serve(folder / f"{i + 1}.log", settings)
+            following = stack.enter_context(stream.serve(folder / f"{i + 1}.log", settings))
             goal = follower.n_seen + int(rng.integers(1, messages // kills // 2))
             follower.wait_for(goal, _LIFE_S)
             time.sleep(rng.uniform(0, 0.03))
             assert follower.n_seen < messages, "nothing was left to be killed for"
-            with service:
-                service.process.kill()
+            service.process.kill()
+            service.process.wait()
             repeated.append(follower.n_repeated)
+            print(f"kill {i + 1}: {follower.n_seen} of {messages} seen, {repeated[-1]} repeated")
             service = following
-        with service:
-            follower.wait_for(messages, _LIFE_S)
-            repeated.append(follower.n_repeated)
-            service.stop()
+        follower.wait_for(messages, _LIFE_S)
+        repeated.append(follower.n_repeated)
+        service.stop()
     follower.check_complete()
     print(
         f"{kills} kills, {messages} messages: {follower.n_repeated} repeated, "
@@ -90,6 +92,7 @@ def _exactly_once(broker: Broker, folder: Path, messages: int, kills: int) -> No
                 time.sleep(rng.uniform(0, 0.03))
                 assert follower.n_seen < messages, "nothing was left to be killed for"
                 service.process.kill()
+                print(f"kill {i + 1}: {follower.n_seen} seen, {follower.n_repeated} repeated")
         with stream.serve(folder / "last.log", EXACTLY_ONCE) as service:
             follower.wait_for(messages, _LIFE_S)
             service.stop()

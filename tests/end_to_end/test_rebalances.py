@@ -15,6 +15,7 @@ from tests.streams import Feeder, Follower, Stream, light_packets
 BATCH = 64
 RATE = 400
 MOST_MEMBERS = 3
+_WAIT_S = 300.0
 STRATEGIES = ["range", "roundrobin", "cooperative-sticky"]
 
 
@@ -37,7 +38,7 @@ class Members:
         log = self._folder / f"{self.n_started}.log"
         self.n_started += 1
         service = self._stack.enter_context(self._stream.serve(log, self._settings))
-        service.wait_for_event("partitions assigned", 120)
+        service.wait_for_event("partitions assigned", _WAIT_S)
         self.alive.append(service)
 
     def leave(self) -> None:
@@ -61,8 +62,9 @@ def _rebalance(broker: Broker, folder: Path, strategy: str, actions: list[str]) 
             for action in actions:
                 getattr(members, action)()
                 # The next one comes when this one is over: the group works again.
-                follower.wait_for(stream.n_sent, 120)
-        follower.wait_for(stream.n_sent, 120)
+                follower.wait_for(stream.n_sent, _WAIT_S)
+                print(f"{strategy}, {action}: {stream.n_sent} sent, {follower.n_repeated} repeated")
+        follower.wait_for(stream.n_sent, _WAIT_S)
         while members.alive:
             members.leave()
     follower.check_complete()
