@@ -78,7 +78,6 @@ class ExactlyOnce(Delivery):
 
     def _send_offsets(self, messages: MessageBatch, wait_s: float) -> bool:
         self._check_owned(messages)
-        # The group refuses them should another member be in charge that we do not know of yet.
         offsets, group = self._kafka.offsets(messages), self._kafka.group_metadata()
         return self._transaction.send_offsets(offsets, group, wait_s)
 

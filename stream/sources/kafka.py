@@ -65,6 +65,7 @@ class KafkaSource:
         self._commits = BlockingCalls("commit")
         self._commit_failed = False
         self._consumer = open_consumer(options, self._on_statistics)
+        self._member: object = None
 
     @property
     def assigned(self) -> bool:
@@ -158,10 +159,15 @@ class KafkaSource:
         for key, offset in _first_offsets(messages).items():
             if self._holds(key):
                 self._seek(TopicPartition(*key, offset))
+        # The group may have moved on without a change of our partitions.
+        self._member = self._consumer.consumer_group_metadata()
 
     def group_metadata(self) -> object:
-        """Return who this member is, for the offsets of a transaction."""
-        return self._consumer.consumer_group_metadata()
+        """Return who this member was when it got its partitions, for the offsets of a transaction.
+
+        The group refuses them once it has moved on, even if we have not heard of that yet.
+        """
+        return self._member
 
     def close(self) -> None:
         """Leave the group, unless no broker answers in time."""
@@ -243,6 +249,7 @@ class KafkaSource:
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._own.update(map(_key, partitions))
+        self._member = consumer.consumer_group_metadata()
         self._metrics.rebalances.inc()
         log.info("partitions assigned", partitions=_names(partitions))
 
