@@ -156,13 +156,13 @@ class _SegmentSource:
         self._left -= 0 if messages is None else len(messages)
         return messages
 
-    def keep_alive(self) -> None:
+    def keep_alive(self, settle: Callable[[], None]) -> None:
         """Pass it on."""
-        self._source.keep_alive()
+        self._source.keep_alive(settle)
 
-    def commit(self, messages: MessageBatch) -> None:
+    def commit(self, messages: MessageBatch, wait_s: float) -> bool:
         """Pass it on."""
-        self._source.commit(messages)
+        return self._source.commit(messages, wait_s)
 
     def close(self) -> None:
         """Leave the source open, for the next segment."""

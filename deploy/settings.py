@@ -41,6 +41,8 @@ _URL_USER: Final = re.compile(r"(\w+://)?[^,]*@")
 _OWNED: Final = {
     "bootstrap.servers": "[kafka] bootstrap_servers sets it",
     "group.id": "[kafka] group_id sets it",
+    "group.instance.id": "[kafka] group_instance_id sets it",
+    "transactional.id": "[kafka] transactional_id sets it",
     "enable.auto.commit": "the service commits what was delivered",
     "enable.auto.offset.store": "the service commits what was delivered",
     "acks": "an answer is delivered when all replicas have it",
@@ -92,6 +94,26 @@ class KafkaSettings(_Section):
     )
     group_id: str = Field(
         default="tinyt2", min_length=1, description="Consumer group of the service."
+    )
+    group_instance_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name of this process in its group: a restart under it moves no partitions.",
+    )
+    delivery: Literal["at-least-once", "exactly-once"] = Field(
+        default="at-least-once",
+        description="at-least-once, or exactly-once for readers with read_committed (DELIVERY.md).",
+    )
+    transactional_id: str | None = Field(
+        default=None,
+        min_length=1,
+        description="Name of its producer, for exactly-once; unset: GROUP_ID-GROUP_INSTANCE_ID.",
+    )
+    drain_s: float = Field(
+        default=20,
+        ge=0,
+        le=3600,
+        description="Time to deliver the batch in hand after a stop, seconds, up to 3600.",
     )
     topics: Topics = Field(
         default=[],
@@ -288,6 +310,7 @@ def load_settings(path: Path | None = None, environ: Mapping[str, str] = os.envi
     settings = _with_secrets(validated(Settings, layers))
     hide(settings.secrets())
     _check_topics(settings)
+    _check_delivery(settings.kafka)
     return settings
 
 
@@ -299,6 +322,16 @@ def _with_secrets(settings: Settings) -> Settings:
     }
     kafka = settings.kafka.model_copy(update=tables)
     return settings.model_copy(update={"kafka": kafka})
+
+
+def _check_delivery(kafka: KafkaSettings) -> None:
+    """Refuse transactions without a name that survives a restart."""
+    nameless = kafka.transactional_id is None and kafka.group_instance_id is None
+    if kafka.delivery == "exactly-once" and nameless:
+        raise ConfigurationError(
+            "[kafka] delivery = 'exactly-once' needs a name for this process that no other has and "
+            "that it keeps when it is restarted: set group_instance_id (or transactional_id)"
+        )
 
 
 def _check_topics(settings: Settings) -> None:

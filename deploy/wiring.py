@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from types import FrameType
@@ -20,18 +22,22 @@ from models.errors import ConfigurationError
 from models.runtime import OnnxClassifier, load_classifier
 from stream.accounting import Accounting
 from stream.decode import Decoder
+from stream.delivery import Delivery
 from stream.duplicates import DuplicateWindow
 from stream.librdkafka import KafkaOptions
 from stream.metrics import Metrics
 from stream.nested import NestedDecoder
 from stream.output.encoders import encoder
 from stream.pipeline import Pipeline
-from stream.service import BatchLimits, Service
+from stream.service import BatchLimits, OpenDelivery, Service
 from stream.sinks.files import open_file_sink
 from stream.sinks.kafka import KafkaSink
+from stream.sinks.transactional import TransactionalKafkaSink
 from stream.sources.archive import ArchiveSource
+from stream.sources.kafka import KafkaSource
 from stream.sources.parts import plan
 from stream.sources.window import TimeWindow
+from stream.transactions import ExactlyOnce
 
 __all__ = [
     "batch_limits",
@@ -44,6 +50,7 @@ __all__ = [
 ]
 
 _BROKER_WAIT_S: Final = 30.0
+_STOP_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger()
 
@@ -72,16 +79,12 @@ def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
     store = open_store(settings, LOOKED_UP_ASIDE_S)
     decoder = Decoder(store, tuple(settings.input.surveys))
     pipeline = Pipeline(decoder, classifier, metrics, duplicates=_duplicates(settings))
-    options = kafka_options(settings)
-    sink = KafkaSink(
-        options,
-        settings.output.topic,
-        settings.output.dead_letter_topic,
-        encoder(settings.output.format),
-    )
-    sink.check(_BROKER_WAIT_S)
+    options = _service_options(settings)
     source = open_source(settings, options, metrics, store, window)
-    service = Service(source, pipeline, sink, metrics, batch_limits(settings))
+    # A replay must not work under the name of production, or it would fence it.
+    output_options = options if window is None else window.options(options)
+    sink, delivery = _open_output(settings, output_options, source, metrics)
+    service = Service(source, pipeline, sink, metrics, batch_limits(settings), delivery=delivery)
     http = HttpServer(
         settings.http.host,
         settings.http.port,
@@ -108,6 +111,29 @@ def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
 def _duplicates(settings: Settings) -> DuplicateWindow | None:
     n = settings.input.duplicate_window
     return DuplicateWindow(n) if n else None
+
+
+def _open_output(
+    settings: Settings, options: KafkaOptions, source: KafkaSource, metrics: Metrics
+) -> tuple[KafkaSink, OpenDelivery]:
+    """Return what writes the outcomes, and how they and their offsets are kept together."""
+    output, drain_s = settings.output, settings.kafka.drain_s
+    target = (
+        options,
+        output.topic,
+        output.dead_letter_topic,
+        encoder(output.format),
+        metrics,
+    )
+    if settings.kafka.delivery == "at-least-once":
+        sink = KafkaSink(*target)
+        sink.check(_BROKER_WAIT_S)
+        return sink, partial(Delivery, drain_s=drain_s)
+    transactional = TransactionalKafkaSink(*target)
+    transactional.check(_BROKER_WAIT_S)
+    return transactional, lambda _source, _sink, stopping: ExactlyOnce(
+        source, transactional, stopping, drain_s
+    )
 
 
 def open_pipeline(settings: Settings, metrics: Metrics) -> Pipeline:
@@ -147,10 +173,25 @@ def replay(
 
 
 def kafka_options(settings: Settings) -> KafkaOptions:
-    """Return how to reach the cluster of the settings."""
+    """Return how to reach the cluster of the settings; under no name that the service has."""
     kafka = settings.kafka
     return KafkaOptions(
-        kafka.bootstrap_servers, kafka.group_id, kafka.client, kafka.consumer, kafka.producer
+        kafka.bootstrap_servers,
+        kafka.group_id,
+        client=kafka.client,
+        consumer=kafka.consumer,
+        producer=kafka.producer,
+    )
+
+
+def _service_options(settings: Settings) -> KafkaOptions:
+    """Return the same under the names that the service keeps when it is restarted."""
+    kafka = settings.kafka
+    instance, transactional_id = kafka.group_instance_id, None
+    if kafka.delivery == "exactly-once":
+        transactional_id = kafka.transactional_id or f"{kafka.group_id}-{instance}"
+    return replace(
+        kafka_options(settings), group_instance_id=instance, transactional_id=transactional_id
     )
 
 
@@ -163,11 +204,12 @@ def _stop_on_signals(service: Service) -> None:
     """Finish the batch in hand on the first signal; a second one ends the process at once."""
 
     def stop(signum: int, frame: FrameType | None) -> None:
-        signal.signal(signum, signal.SIG_DFL)
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
         service.stop()
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
+    for number in _STOP_SIGNALS:
+        signal.signal(number, stop)
 
 
 def _log_start(settings: Settings, classifier: OnnxClassifier, port: int) -> None:

@@ -10,6 +10,7 @@ value as an attribute and its message says what to do::
     +-- DataError             a data set does not have the documented form
     +-- BundleError           a model file is damaged, unknown or not what its card says
     +-- DeliveryError         outputs could not be delivered; nothing was committed
+    |   +-- TransactionAbortedError   a transaction failed; its messages are read again
     +-- AccountingError       records in and outcomes out do not add up
 """
 
@@ -23,6 +24,7 @@ __all__ = [
     "DeliveryError",
     "MissingExtraError",
     "TinyT2Error",
+    "TransactionAbortedError",
 ]
 
 
@@ -61,6 +63,10 @@ class BundleError(TinyT2Error):
 
 class DeliveryError(TinyT2Error):
     """Outputs could not be delivered. Their inputs were not committed and will be read again."""
+
+
+class TransactionAbortedError(DeliveryError):
+    """A transaction failed: abort it and read its messages again."""
 
 
 class AccountingError(TinyT2Error):

@@ -1,6 +1,6 @@
 """Nothing lost: every message and every alert has exactly one outcome.
 
-``messages consumed = decoded + dead-lettered + in flight`` and
+``messages consumed = decoded + dead-lettered + released + in flight`` and
 ``alerts decoded = classified + not classified``, checked after every batch.
 """
 
@@ -28,6 +28,8 @@ class Accounting:
 
     messages_consumed: int = 0
     messages_decoded: int = 0
+    messages_released: int = 0
+    """Given back unpublished, to be read again: their transaction was aborted."""
     messages_in_flight: int = 0
     alerts_decoded: int = 0
     alerts_classified: int = 0
@@ -69,6 +71,12 @@ class Accounting:
         self.classes.update(_counts(outcomes.predicted))
         self.check()
 
+    def released(self, messages: MessageBatch) -> None:
+        """Record that a batch was given back unpublished; check the sums."""
+        self.messages_in_flight -= len(messages)
+        self.messages_released += len(messages)
+        self.check()
+
     def add(self, other: Accounting) -> None:
         """Add the counts of other messages."""
         for name in (f.name for f in fields(self)):
@@ -84,13 +92,14 @@ class Accounting:
 
     def check(self) -> None:
         """Raise `AccountingError` when records in and outcomes out do not add up."""
-        messages = self.messages_decoded + self.dead_letters.total() + self.messages_in_flight
+        done = self.messages_decoded + self.dead_letters.total() + self.messages_released
+        messages = done + self.messages_in_flight
         alerts = self.alerts_classified + self.not_classified.total()
         if messages != self.messages_consumed or alerts != self.alerts_decoded:
             raise AccountingError(
                 f"{self.messages_consumed} messages were consumed but {messages} are decoded, "
-                f"dead-lettered or in flight; {self.alerts_decoded} alerts were decoded but "
-                f"{alerts} have an outcome. Please report this with the log",
+                f"dead-lettered, released or in flight; {self.alerts_decoded} alerts were decoded "
+                f"but {alerts} have an outcome. Please report this with the log",
                 self,
             )
 

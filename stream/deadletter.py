@@ -14,6 +14,7 @@ from typing import Final
 from confluent_kafka import Message
 
 from stream.alerts import Headers, MessageBatch, RefusedReason
+from stream.output.outcomes import Outcomes
 
 __all__ = [
     "ORIGINAL",
@@ -54,6 +55,8 @@ class DeadLetter:
     value: bytes | None
     """None for a tombstone."""
     headers: Headers
+    origin: tuple[str, int, int]
+    """Topic, partition and offset of the message."""
 
     @classmethod
     def of(cls, messages: MessageBatch, row: int, reason: str, error: str) -> DeadLetter:
@@ -74,6 +77,19 @@ class DeadLetter:
                 *((name, str(value).encode()) for name, value in ours.items()),
                 *((f"{ORIGINAL}{name}", value) for name, value in messages.headers_of(row)),
             ],
+            (messages.topic[row], int(messages.partition[row]), int(messages.offset[row])),
+        )
+
+    @classmethod
+    def of_record(cls, outcomes: Outcomes, alert: int) -> DeadLetter:
+        """Return the letter of a message one of whose alerts, a row, has too large a record."""
+        alert_id = outcomes.alerts.alert_id[alert]
+        return cls.of(
+            outcomes.messages,
+            int(outcomes.alerts.message[alert]),
+            RECORD_TOO_LARGE,
+            f"the record of alert {alert_id} is larger than its topic allows: raise "
+            "max.message.bytes",
         )
 
     def without_payload(self) -> DeadLetter:
@@ -85,7 +101,7 @@ class DeadLetter:
         key = self.key if len(self.key or b"") <= _MAX_KEY_BYTES else None
         ours = [(k, v) for k, v in self.headers if not k.startswith(ORIGINAL)]
         omitted = (_OMITTED, str(len(self.value or b"")).encode())
-        return DeadLetter(key, b"", [*ours, omitted])
+        return DeadLetter(key, b"", [*ours, omitted], self.origin)
 
     @property
     def shortened(self) -> bool:

@@ -27,7 +27,8 @@ _LOGGER: Final = logging.getLogger("librdkafka")
 _MAX_MESSAGE_BYTES: Final = 64 * 2**20
 _PREFETCH_KBYTES: Final = 65536
 _STATISTICS_MS: Final = 1000
-_AUTO_COMMIT_MS: Final = 1000
+_TRANSACTION_MS: Final = 60_000
+"""A transaction that is open for longer is aborted by the brokers."""
 _NEW_TOPIC_MS: Final = 30_000
 """How soon a pattern finds the topic of a new night."""
 
@@ -38,6 +39,10 @@ class KafkaOptions:
 
     bootstrap_servers: str
     group_id: str = "tinyt2"
+    group_instance_id: str | None = None
+    """Static membership: a restart within the session timeout moves no partitions."""
+    transactional_id: str | None = None
+    """Set for exactly once; a later producer with the same one fences this one."""
     client: Client = field(default_factory=dict, repr=False)
     """Keys for every client: security, timeouts. May hold secrets, so it is not in the repr."""
     consumer: Client = field(default_factory=dict, repr=False)
@@ -54,14 +59,15 @@ def _client_config(options: KafkaOptions) -> dict[str, Any]:
 
 
 def _consumer_config(options: KafkaOptions) -> dict[str, Any]:
-    """Return the configuration of the input: only offsets that we stored are ever committed."""
+    """Return the configuration of the input: only what we commit is ever committed."""
+    instance = options.group_instance_id
     return {
         **_client_config(options),
         "group.id": options.group_id,
+        **({} if instance is None else {"group.instance.id": instance}),
         "auto.offset.reset": "earliest",
         "enable.auto.offset.store": False,
-        "enable.auto.commit": True,
-        "auto.commit.interval.ms": _AUTO_COMMIT_MS,
+        "enable.auto.commit": False,
         "fetch.wait.max.ms": 10,
         "fetch.message.max.bytes": 8 * 2**20,
         "queued.max.messages.kbytes": _PREFETCH_KBYTES,
@@ -74,13 +80,20 @@ def _consumer_config(options: KafkaOptions) -> dict[str, Any]:
 def _producer_config(options: KafkaOptions) -> dict[str, Any]:
     """Return the configuration of the output: every record acknowledged by all replicas, in order.
 
-    A record waits for its broker as long as it takes: the input pauses meanwhile.
+    A record waits for its broker as long as it takes, or as long as its transaction may
+    be open: the input pauses meanwhile.
     """
+    patience: dict[str, Any] = {"message.timeout.ms": 0}
+    if options.transactional_id is not None:
+        patience = {
+            "transactional.id": options.transactional_id,
+            "transaction.timeout.ms": _TRANSACTION_MS,
+        }
     return {
         **_client_config(options),
         "acks": "all",
         "enable.idempotence": True,
-        "message.timeout.ms": 0,
+        **patience,
         "message.max.bytes": _MAX_MESSAGE_BYTES,
         "linger.ms": 5,
         "compression.type": "lz4",

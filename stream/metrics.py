@@ -64,6 +64,16 @@ class Metrics:
             "Messages whose alerts all have an outcome.",
             registry=registry,
         )
+        self.messages_released = Counter(
+            "tinyt2_messages_released",
+            "Messages given back unpublished, to be read again: a transaction was aborted.",
+            registry=registry,
+        )
+        self.records_refused = Counter(
+            "tinyt2_records_refused",
+            "Records of alerts too large for their topic; their messages are dead letters.",
+            registry=registry,
+        )
         self.alerts_consumed = Counter(
             "tinyt2_alerts_consumed",
             "Alerts decoded from messages.",
@@ -135,6 +145,14 @@ class Metrics:
         self.held_partitions = Gauge(
             "tinyt2_held_partitions",
             "Partitions that wait for a schema.",
+            registry=registry,
+        )
+        self.commit_failures = Counter(
+            "tinyt2_commit_failures", "Commits that failed and were repeated.", registry=registry
+        )
+        self.output_blocked = Gauge(
+            "tinyt2_output_blocked",
+            "1 while the input is paused: the output or the commit is slow or away.",
             registry=registry,
         )
         self.schema_cache_hits = Counter(

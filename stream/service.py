@@ -17,9 +17,12 @@ from stream.pipeline import Pipeline
 from stream.sinks import Sink
 from stream.sources import Source
 
-__all__ = ["BatchLimits", "Service"]
+__all__ = ["BatchLimits", "OpenDelivery", "Service"]
 
 _LIVE_S: Final = 30.0
+
+OpenDelivery = Callable[[Source, Sink, Callable[[], bool]], Delivery]
+"""Given source, sink, and what tells whether a stop was asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +46,14 @@ class Service:
         limits: BatchLimits | None = None,
         on_batch: Callable[[Outcomes], None] = lambda outcomes: None,
         clock: Clock = system_clock,
+        delivery: OpenDelivery = Delivery,
     ) -> None:
         self.accounting = Accounting()
         self._stop = threading.Event()
         self._source = source
         self._sink = sink
         self._pipeline = pipeline
-        self._delivery = Delivery(source, sink, self._come_round)
+        self._delivery = delivery(source, sink, self._come_round)
         self._metrics = metrics
         self._limits = limits or BatchLimits()
         self._on_batch = on_batch
@@ -84,6 +88,7 @@ class Service:
     def _come_round(self) -> bool:
         """Note that the loop is alive; True when a stop was asked for."""
         self._heartbeat = time.monotonic()
+        self._metrics.output_blocked.set(self._delivery.blocked)
         return self._stop.is_set()
 
     def _step(self) -> bool:
@@ -103,9 +108,13 @@ class Service:
         self._metrics.in_flight.set(self.accounting.messages_in_flight)
         outcomes = self._pipeline.process(messages)
         with self._metrics.stage("deliver"):
-            self._delivery.deliver(outcomes)
-        self.accounting.delivered(outcomes)
-        self._metrics.delivered(outcomes, self._clock())
+            delivered = self._delivery.deliver(outcomes)
+        if delivered:
+            self.accounting.delivered(outcomes)
+            self._metrics.delivered(outcomes, self._clock())
+            self._on_batch(outcomes)
+        else:
+            self.accounting.released(messages)
+            self._metrics.messages_released.inc(len(messages))
         self._metrics.in_flight.set(self.accounting.messages_in_flight)
-        self._on_batch(outcomes)
         return True

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
 from functools import partial
-from typing import TypeAlias
+from typing import Final
 
 import pyarrow as pa
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from models.errors import DeliveryError
-from stream.alerts import Headers
 from stream.deadletter import DeadLetter
 from stream.librdkafka import KafkaOptions, check_topics, open_producer
+from stream.metrics import Metrics
 from stream.output.encoders import Encoder
 from stream.output.outcomes import Outcomes
 
@@ -22,23 +21,38 @@ __all__ = ["KafkaSink"]
 
 log = structlog.get_logger()
 
-_OnDelivery: TypeAlias = Callable[[KafkaError | None, Message | None], None]
+_TOO_LARGE: Final = KafkaError.MSG_SIZE_TOO_LARGE
+_NO_TOPIC: Final = (KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+"""The topic is not there just now: recreated topics are found again."""
 
 
 class KafkaSink:
-    """Produce one record per alert, keyed by object id, and one per refused message."""
+    """Produce one record per alert, keyed by object id, and one per refused message.
+
+    librdkafka repeats what can be repeated. A record too large for its topic becomes a dead
+    letter of its message, a dead letter too large for its topic is sent without its bytes.
+    """
 
     def __init__(
-        self, options: KafkaOptions, topic: str, dead_letter_topic: str, encode: Encoder
+        self,
+        options: KafkaOptions,
+        topic: str,
+        dead_letter_topic: str,
+        encode: Encoder,
+        metrics: Metrics | None = None,
     ) -> None:
         self._topic = topic
         self._dead_letter_topic = dead_letter_topic
         self._encode = encode
         self._options = options
+        self._metrics = metrics or Metrics()
+        self._outcomes: Outcomes | None = None
+        self._records: list[bytes] = []
         # What the producer has not taken yet.
         self._classifications: deque[tuple[bytes, bytes]] = deque()
         self._dead_letters: deque[DeadLetter] = deque()
         self._failure: KafkaError | None = None
+        self._topic_missing = False
         self._producer = open_producer(options, report_errors_only=True)
 
     def check(self, wait_s: float) -> None:
@@ -48,72 +62,115 @@ class KafkaSink:
 
     def write(self, outcomes: Outcomes) -> None:
         """Queue all records of a batch; `flush` hands over what the producer cannot take yet."""
+        self._outcomes, self._records = outcomes, self._encode(outcomes)
         keys = outcomes.alerts.object_id.cast(pa.binary()).to_pylist()
-        self._classifications.extend(zip(keys, self._encode(outcomes), strict=True))
+        self._classifications.extend(zip(keys, self._records, strict=True))
         refused = outcomes.alerts.refused
         for row, reason, error in zip(refused.message, refused.reason, refused.error, strict=True):
-            self._dead_letters.append(DeadLetter.of(outcomes.messages, row, reason, error))
+            self._add_letter(DeadLetter.of(outcomes.messages, row, reason, error))
         self._hand_over()
 
     def flush(self, wait_s: float) -> bool:
         """Wait at most ``wait_s``; True when the brokers acknowledged everything."""
         self._producer.flush(wait_s)
+        self._topic_missing = False
         self._hand_over()
         if self._failure is not None:
-            raise DeliveryError(
-                f"Kafka refused a record for good: {self._failure.str()}. Nothing of its batch was "
-                "committed",
-                self._failure,
-            )
-        return not self._classifications and not self._dead_letters and len(self._producer) == 0
+            raise self._failed(self._failure)
+        left = len(self._classifications) + len(self._dead_letters) + len(self._producer)
+        if left == 0:
+            self._outcomes, self._records = None, []
+        return left == 0
 
     def close(self) -> None:
         """Do nothing: everything was flushed."""
 
+    def _failed(self, error: KafkaError) -> DeliveryError:
+        return DeliveryError(
+            f"Kafka refused a record for good: {error.str()}. Nothing of its batch was committed",
+            error,
+        )
+
     def _hand_over(self) -> None:
         """Give the producer as many pending records as its queue takes."""
         try:
-            while self._classifications:
+            while self._classifications and not self._topic_missing:
                 key, value = self._classifications[0]
-                self._produce(self._topic, key or None, value, None, self._on_classification)
+                self._produce(key or None, value)
                 self._classifications.popleft()
-            while self._dead_letters:
-                letter = self._dead_letters[0]
-                on_delivery = partial(self._on_dead_letter, letter)
-                self._produce(
-                    self._dead_letter_topic, letter.key, letter.value, letter.headers, on_delivery
-                )
+            while self._dead_letters and not self._topic_missing:
+                self._produce_letter(self._dead_letters[0])
                 self._dead_letters.popleft()
         except BufferError:
             return
 
-    def _produce(
-        self,
-        topic: str,
-        key: bytes | None,
-        value: bytes | None,
-        headers: Headers | None,
-        on_delivery: _OnDelivery,
-    ) -> None:
+    def _produce(self, key: bytes | None, value: bytes) -> None:
         """Queue a record; `BufferError` when the queue is full."""
         try:
             self._producer.produce(
-                topic, value=value, key=key, headers=headers, on_delivery=on_delivery
+                self._topic, value=value, key=key, on_delivery=self._on_classification
             )
         except KafkaException as error:
-            on_delivery(error.args[0], None)
+            self._record_failed(error.args[0], key, value)
 
-    def _on_classification(self, error: KafkaError | None, message: Message | None) -> None:
+    def _produce_letter(self, letter: DeadLetter) -> None:
+        try:
+            self._producer.produce(
+                self._dead_letter_topic,
+                value=letter.value,
+                key=letter.key,
+                headers=letter.headers,
+                on_delivery=partial(self._on_dead_letter, letter),
+            )
+        except KafkaException as error:
+            self._letter_failed(error.args[0], letter)
+
+    def _on_classification(self, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._failure = error
+            key, value = message.key(), message.value()
+            assert not isinstance(key, str)
+            assert isinstance(value, bytes)
+            self._record_failed(error, key, value)
 
     def _on_dead_letter(
-        self, letter: DeadLetter, error: KafkaError | None, message: Message | None
+        self, letter: DeadLetter, error: KafkaError | None, message: Message
     ) -> None:
-        if error is None:
-            return
-        if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and not letter.shortened:
-            log.warning("dead letter is too large for its topic: sent without its bytes")
-            self._dead_letters.append(letter.without_payload())
+        if error is not None:
+            self._letter_failed(error, letter)
+
+    def _record_failed(self, error: KafkaError, key: bytes | None, value: bytes) -> None:
+        if error.code() == _TOO_LARGE:
+            self._record_too_large(error, value)
+        elif error.code() in _NO_TOPIC:
+            self._wait_for_topic(error)
+            self._classifications.append((key or b"", value))
         else:
             self._failure = error
+
+    def _letter_failed(self, error: KafkaError, letter: DeadLetter) -> None:
+        if error.code() == _TOO_LARGE and not letter.shortened:
+            self._letter_too_large(error, letter)
+        elif error.code() in _NO_TOPIC:
+            self._wait_for_topic(error)
+            self._dead_letters.append(letter)
+        else:
+            self._failure = error
+
+    def _record_too_large(self, error: KafkaError, value: bytes) -> None:
+        """Make a record that its topic does not take a dead letter."""
+        assert self._outcomes is not None
+        log.warning("a record is too large for its topic: its message is a dead letter")
+        self._metrics.records_refused.inc()
+        self._add_letter(DeadLetter.of_record(self._outcomes, self._records.index(value)))
+
+    def _letter_too_large(self, error: KafkaError, letter: DeadLetter) -> None:
+        log.warning("dead letter is too large for its topic: sent without its bytes")
+        self._add_letter(letter.without_payload())
+
+    def _add_letter(self, letter: DeadLetter) -> None:
+        self._dead_letters.append(letter)
+
+    def _wait_for_topic(self, error: KafkaError) -> None:
+        if not self._topic_missing:
+            log.warning("an output topic is not there: its records wait", error=error.str())
+        self._topic_missing = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 from stream.alerts import MessageBatch
@@ -19,14 +20,21 @@ class Source(Protocol):
         """
         ...
 
-    def keep_alive(self) -> None:
-        """Stay a live member of whatever this reads from, without taking messages."""
+    def keep_alive(self, settle: Callable[[], None]) -> None:
+        """Stay a live member of whatever this reads from, without taking messages.
+
+        ``settle`` is called before messages in flight are given to another reader.
+        """
         ...
 
-    def commit(self, messages: MessageBatch) -> None:
-        """Remember that all outcomes of these messages were delivered."""
+    def commit(self, messages: MessageBatch, wait_s: float) -> bool:
+        """Remember that all outcomes of these messages were delivered.
+
+        Waits at most ``wait_s`` seconds; True when that is durable or another reader has
+        them, else ask again. Raises `DeliveryError` when it can never be.
+        """
         ...
 
     def close(self) -> None:
-        """Make what was committed durable and let go."""
+        """Let go of what is read."""
         ...

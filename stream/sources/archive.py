@@ -122,12 +122,13 @@ class ArchiveSource:
                 self._position = 0
         return None
 
-    def keep_alive(self) -> None:
+    def keep_alive(self, settle: Callable[[], None]) -> None:
         """Do nothing: files do not expire."""
 
-    def commit(self, messages: MessageBatch) -> None:
+    def commit(self, messages: MessageBatch, wait_s: float) -> bool:
         """Move the committed position behind these messages: batches come back in order."""
         self.committed = self._handed_out.popleft()
+        return True
 
     def close(self) -> None:
         """Close the file that is being read."""

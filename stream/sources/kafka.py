@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, Final, cast
 
 import numpy as np
@@ -14,6 +15,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Topic
 
 from models.errors import ConfigurationError, DeliveryError
 from stream.alerts import MessageBatch
+from stream.blocking import BlockingCalls
 from stream.clock import Clock, system_clock
 from stream.deadletter import headers_of
 from stream.librdkafka import KafkaOptions, open_consumer
@@ -25,10 +27,23 @@ __all__ = ["KafkaSource"]
 log = structlog.get_logger()
 
 _LEAVE_S: Final = 10.0
+_SERVE_S: Final = 0.05
+_GONE: Final = (KafkaError.UNKNOWN_TOPIC_OR_PART, KafkaError._UNKNOWN_PARTITION)
+_FORBIDDEN: Final = (
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+    KafkaError.INVALID_COMMIT_OFFSET_SIZE,
+)
+
+_Key = tuple[str, int]
+"""Topic and partition."""
 
 
 class KafkaSource:
-    """A source over topics (``^`` starts a pattern). Offsets are committed after delivery only."""
+    """A source over topics (``^`` starts a pattern). Offsets are committed after delivery only.
+
+    One batch is handed out at a time: it is committed or rewound before the next poll.
+    """
 
     def __init__(
         self,
@@ -45,10 +60,16 @@ class KafkaSource:
         self._joined = False
         self._paused = False
         # Kept here: to ask the client takes a round trip to its own thread.
-        self._own: set[tuple[str | None, int | None]] = set()
-        self._lost_some = False
-        self._last_ms: dict[tuple[str, int], int] = {}
+        self._own: set[_Key] = set()
+        # Taken away while their messages were in flight, even if they are back by now.
+        self._left: set[_Key] = set()
+        self._settle: Callable[[], None] = _nothing
+        self._last_ms: dict[_Key, int] = {}
+        self._instance = options.group_instance_id
+        self._commits = BlockingCalls("commit")
+        self._commit_failed = False
         self._consumer = open_consumer(options, self._on_statistics)
+        self._member: object = None
 
     @property
     def assigned(self) -> bool:
@@ -64,12 +85,12 @@ class KafkaSource:
             self._join()
         if self._paused:
             self._resume()
-        self._lost_some = False
         received = self._consumer.consume(max_messages, wait_s)
         messages = [m for m in received if self._is_data(m)]
-        if self._lost_some:
+        if self._left:
             # Their new owner reads them too.
             messages = [m for m in messages if (m.topic(), m.partition()) in self._own]
+            self._left.clear()
         batch = MessageBatch(
             values=[_bytes(m.value()) for m in messages],
             keys=[None if (key := m.key()) is None else _bytes(key) for m in messages],
@@ -95,18 +116,6 @@ class KafkaSource:
         self._topics = topics
         self._joined = False
 
-    def rewind(self, messages: MessageBatch) -> None:
-        """Read these messages again; those of partitions that were taken away, others read."""
-        first: dict[tuple[str, int], int] = {}
-        for topic, partition, offset in zip(
-            messages.topic, messages.partition.tolist(), messages.offset.tolist(), strict=True
-        ):
-            first[topic, partition] = min(first.get((topic, partition), offset), offset)
-        for place, offset in first.items():
-            if place in self._own:
-                with _lost_partition("rewind"):
-                    self._consumer.seek(TopicPartition(*place, offset))
-
     def hold(self, topic: str, partition: int, offset: int) -> None:
         """Hand out nothing from this offset on until `release`."""
         place = TopicPartition(topic, partition, offset)
@@ -120,49 +129,79 @@ class KafkaSource:
             with _lost_partition("release"):
                 self._consumer.resume([TopicPartition(topic, partition)])
 
-    def keep_alive(self) -> None:
-        """Serve the group protocol while the input is paused, so that nobody fences us."""
+    def keep_alive(self, settle: Callable[[], None]) -> None:
+        """Serve the group protocol while the input is paused, so that nobody fences us.
+
+        ``settle`` is called before partitions are handed over to another member in order.
+        """
         if not self._paused:
             self._paused = True
-            log.warning("input paused: the output does not keep up")
+            log.warning("input paused: the output or the commit does not keep up")
         # Every time, since partitions may have been added meanwhile.
         self._consumer.pause(self._consumer.assignment())
-        for message in self._consumer.consume(1, 0.0):
-            # It slipped in before the pause and has no place in this batch: read it again.
-            if self._is_data(message):
-                with _lost_partition("seek"):
-                    self._consumer.seek(_origin(message))
+        self._settle = settle
+        try:
+            for message in self._consumer.consume(1, _SERVE_S):
+                # It slipped in before the pause and has no place in this batch: read it again.
+                if self._is_data(message):
+                    self._seek(_origin(message))
+        finally:
+            self._settle = _nothing
 
-    def commit(self, messages: MessageBatch) -> None:
-        """Commit the offsets behind these messages.
-
-        If the group's coordinator does not answer, they stay stored and go with
-        the next commit.
-        """
-        end: dict[tuple[str, int], int] = {}
+    def offsets(self, messages: MessageBatch) -> list[TopicPartition]:
+        """Return where to go on behind these messages, of the partitions that are still ours."""
+        end: dict[_Key, int] = {}
         for topic, partition, offset in zip(
             messages.topic, messages.partition.tolist(), messages.offset.tolist(), strict=True
         ):
             end[topic, partition] = max(end.get((topic, partition), 0), offset + 1)
         # A partition that was taken away meanwhile is read again by its new owner.
-        offsets = [TopicPartition(*key, offset) for key, offset in end.items() if key in self._own]
-        if offsets:
-            with _lost_partition("store offsets"):
-                self._consumer.store_offsets(offsets=offsets)
-            self._commit_stored()
+        return [TopicPartition(*key, offset) for key, offset in end.items() if self._holds(key)]
+
+    def commit(self, messages: MessageBatch, wait_s: float) -> bool:
+        """Commit the offsets behind these messages; True when the brokers have them.
+
+        Partitions that were taken away are left to their new owner. Raises `DeliveryError`
+        when the brokers forbid it or this member was replaced.
+        """
+        offsets = self.offsets(messages)
+        if not offsets:
+            return True
+        try:
+            committed = self._commits.wait("commit", partial(self._commit, offsets), wait_s)
+        except KafkaException as error:
+            return self._commit_refused(error.args[0])
+        self._commit_failed = self._commit_failed and not committed
+        return committed
+
+    def holds_all(self, messages: MessageBatch) -> bool:
+        """Tell whether no partition of these messages was taken away since they were read."""
+        return not self._left or len(self.offsets(messages)) == len(_first_offsets(messages))
+
+    def rewind(self, messages: MessageBatch) -> None:
+        """Read these messages again; those of partitions that were taken away, others read."""
+        for key, offset in _first_offsets(messages).items():
+            if self._holds(key):
+                self._seek(TopicPartition(*key, offset))
+        # The group may have moved on without a change of our partitions.
+        self._member = self._consumer.consumer_group_metadata()
+
+    def group_metadata(self) -> object:
+        """Return who this member was when it got its partitions, for the offsets of a transaction.
+
+        The group refuses them once it has moved on, even if we have not heard of that yet.
+        """
+        return self._member
 
     def close(self) -> None:
-        """Commit what is stored and leave the group, unless no broker answers in time."""
+        """Leave the group, unless no broker answers in time."""
         # The library waits for brokers without a bound of its own.
-        leaving = threading.Thread(target=self._leave, name="leave", daemon=True)
+        leaving = threading.Thread(target=self._consumer.close, name="leave", daemon=True)
         leaving.start()
         leaving.join(_LEAVE_S)
+        self._commits.close()
         if leaving.is_alive():
-            log.warning("left without a last commit: no broker answers", waited_s=_LEAVE_S)
-
-    def _leave(self) -> None:
-        self._commit_stored()
-        self._consumer.close()
+            log.warning("the group was not told of the end: no broker answers", waited_s=_LEAVE_S)
 
     def _join(self) -> None:
         try:
@@ -183,31 +222,63 @@ class KafkaSource:
         self._paused = False
         log.info("input resumed")
 
-    def _commit_stored(self) -> None:
-        try:
-            with self._metrics.stage("commit"):
-                self._consumer.commit(asynchronous=False)
-        except KafkaException as error:
-            if error.args[0].code() != KafkaError._NO_OFFSET:
-                log.warning("commit failed; the messages will be read again", error=str(error))
+    def _commit(self, offsets: list[TopicPartition]) -> None:
+        with self._metrics.stage("commit"):
+            done = self._consumer.commit(offsets=offsets, asynchronous=False) or []
+        for p in done:
+            if p.error is not None and p.error.code() not in _GONE:
+                raise KafkaException(p.error)
+
+    def _commit_refused(self, error: KafkaError) -> bool:
+        """Return whether to go on without this commit; it is repeated otherwise."""
+        if error.fatal():
+            raise self._stopped(error)
+        if error.code() in _FORBIDDEN:
+            raise DeliveryError(f"Kafka refuses to commit: {error.str()}", error)
+        if error.code() in _GONE:
+            log.warning("commit left out: the topic is gone", error=error.str())
+            return True
+        self._metrics.commit_failures.inc()
+        if not self._commit_failed:
+            log.warning("commit failed; it is repeated", error=error.str())
+        self._commit_failed = True
+        return False
+
+    def _holds(self, key: _Key) -> bool:
+        return key in self._own and key not in self._left
+
+    def _seek(self, position: TopicPartition) -> None:
+        with _lost_partition("seek"):
+            self._consumer.seek(position)
+
+    def _stopped(self, error: KafkaError) -> DeliveryError:
+        # A fatal error comes wrapped: its cause is in its text alone.
+        if KafkaError(KafkaError.FENCED_INSTANCE_ID).str() in error.str():
+            return DeliveryError(
+                f"another process joined the group as {self._instance!r} and takes over: this one "
+                "stops. Give every process a [kafka] group_instance_id of its own",
+                self._instance,
+            )
+        return DeliveryError(f"the consumer was stopped by Kafka: {error.str()}", error)
 
     def _is_data(self, message: Message) -> bool:
         error = message.error()
         if error is None:
             return True
-        if error.fatal():
-            raise DeliveryError(f"the consumer was stopped by Kafka: {error.str()}", error)
+        if error.fatal() or error.code() == KafkaError._FATAL:
+            raise self._stopped(error)
         if error.code() != KafkaError._PARTITION_EOF:
             log.warning("kafka", error=error.str())
         return False
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._own.update((p.topic, p.partition) for p in partitions)
+        self._own.update(map(_key, partitions))
+        self._member = consumer.consumer_group_metadata()
         self._metrics.rebalances.inc()
         log.info("partitions assigned", partitions=_names(partitions))
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        self._commit_stored()
+        self._settle()
         self._forget(partitions)
         log.info("partitions revoked", partitions=_names(partitions))
 
@@ -216,10 +287,10 @@ class KafkaSource:
         log.warning("partitions lost", partitions=_names(partitions))
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
-        self._lost_some = True
         for p in partitions:
-            self._own.discard((p.topic, p.partition))
-            self._last_ms.pop((p.topic, p.partition), None)
+            self._own.discard(_key(p))
+            self._left.add(_key(p))
+            self._last_ms.pop(_key(p), None)
             for gauge in (self._metrics.consumer_lag_messages, self._metrics.consumer_lag_seconds):
                 with suppress(KeyError):
                     gauge.remove(p.topic, str(p.partition))
@@ -253,6 +324,24 @@ def _lost_partition(attempt: str) -> Iterator[None]:
         yield
     except KafkaException as error:
         log.warning("partition was lost", attempt=attempt, error=str(error))
+
+
+def _nothing() -> None:
+    pass
+
+
+def _key(p: TopicPartition) -> _Key:
+    return p.topic, p.partition
+
+
+def _first_offsets(messages: MessageBatch) -> dict[_Key, int]:
+    """Return where each partition's messages begin."""
+    first: dict[_Key, int] = {}
+    for topic, partition, offset in zip(
+        messages.topic, messages.partition.tolist(), messages.offset.tolist(), strict=True
+    ):
+        first[topic, partition] = min(first.get((topic, partition), offset), offset)
+    return first
 
 
 def _bytes(value: str | bytes | None) -> bytes:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
@@ -54,12 +54,13 @@ class MemorySource:
         self._next += len(values)
         return batch
 
-    def keep_alive(self) -> None:
+    def keep_alive(self, settle: Callable[[], None]) -> None:
         """Do nothing: memory does not expire."""
 
-    def commit(self, messages: MessageBatch) -> None:
+    def commit(self, messages: MessageBatch, wait_s: float) -> bool:
         """Move the committed offset behind these messages."""
         self.committed = int(messages.offset.max(initial=self.committed - 1)) + 1
+        return True
 
     def close(self) -> None:
         """Note that the source was closed."""

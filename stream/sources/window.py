@@ -44,9 +44,21 @@ class TimeWindow:
                 "--until is not later than --from: name a time after it", self.until_ms
             )
 
-    def group(self, group_id: str) -> str:
-        """Return the consumer group of a replay: the same for the same window, to go on in."""
-        return f"{group_id}-replay-{_name(self.from_ms)}-{_name(self.until_ms)}"
+    def options(self, options: KafkaOptions) -> KafkaOptions:
+        """Return those of a replay, under names that are the same for the same window.
+
+        Under a name of production's, a replay would take its partitions or fence its producer.
+        """
+        transactional_id = options.transactional_id
+        return replace(
+            options,
+            group_id=self._name(options.group_id),
+            group_instance_id=None,
+            transactional_id=transactional_id and self._name(transactional_id),
+        )
+
+    def _name(self, of: str) -> str:
+        return f"{of}-replay-{_bound(self.from_ms)}-{_bound(self.until_ms)}"
 
 
 class WindowSource(KafkaSource):
@@ -65,11 +77,9 @@ class WindowSource(KafkaSource):
         clock: Clock = system_clock,
         gate: SchemaGate | None = None,
     ) -> None:
-        own = replace(
-            options,
-            group_id=window.group(options.group_id),
-            consumer={**options.consumer, "enable.partition.eof": True},
-        )
+        own = window.options(options)
+        own = replace(own, consumer={**own.consumer, "enable.partition.eof": True})
+        self._group = own.group_id
         super().__init__(own, list(topics), metrics, clock, gate)
         self._window = window
         self._end: dict[Place, int] = {}
@@ -95,6 +105,7 @@ class WindowSource(KafkaSource):
         """Read these messages again."""
         for place in zip(messages.topic, messages.partition.tolist(), strict=True):
             self._next.pop(place, None)
+            self._reached.pop(place, None)
         super().rewind(messages)
 
     def _is_inside(self, batch: MessageBatch, row: int) -> bool:
@@ -136,7 +147,7 @@ class WindowSource(KafkaSource):
         self._on_assign(self._consumer, starts)
         self._joined = True
         n = sum(e.offset - s.offset for s, e in zip(starts, ends, strict=True) if e.offset > 0)
-        log.info("replay", group=self._window.group(""), partitions=len(starts), messages=n)
+        log.info("replay", group=self._group, partitions=len(starts), messages=n)
 
     def _places(self) -> list[TopicPartition]:
         """Return the partitions of all topics that are meant; `ConfigurationError` if none."""
@@ -193,5 +204,5 @@ class WindowSource(KafkaSource):
         return [p.offset if p.offset >= 0 else e for p, e in zip(found, after_all, strict=True)]
 
 
-def _name(unix_ms: int | None) -> str:
+def _bound(unix_ms: int | None) -> str:
     return "all" if unix_ms is None else str(unix_ms)

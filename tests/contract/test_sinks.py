@@ -17,6 +17,7 @@ import pytest
 
 from models.errors import ConfigurationError, DeliveryError
 from stream.librdkafka import KafkaOptions
+from stream.metrics import Metrics
 from stream.output.encoders import encode_avro
 from stream.output.outcomes import Outcomes
 from stream.pipeline import Pipeline
@@ -129,6 +130,30 @@ def test_a_dead_letter_too_large_for_its_topic_does_not_stop_the_stream(
     assert headers["payload_omitted_bytes"] == b"700000"
     assert headers["reason"] == b"not_avro"
     assert headers["source_offset"] == b"0"
+
+
+def test_a_record_too_large_for_its_topic_becomes_a_dead_letter_of_its_message(
+    broker: Broker, outcomes: Outcomes
+) -> None:
+    names = outcomes.alerts.object_id.to_pylist()
+    large = 3
+    names[large] = "x" * 200_000
+    alerts = dataclasses.replace(outcomes.alerts, object_id=pa.array(names, pa.string()))
+    output, dead = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("sink", "dead"))
+    broker.create_topics([output, dead], 1)
+    options = KafkaOptions(broker.bootstrap_servers, producer={"message.max.bytes": 150_000})
+    metrics = Metrics()
+    sink = KafkaSink(options, output, dead, encode_avro, metrics)
+    sink.write(dataclasses.replace(outcomes, alerts=alerts))
+    assert _flushed(sink)
+    assert len(read_topic(broker.bootstrap_servers, output)) == len(alerts) - 1
+    letters = [dict(m.headers() or []) for m in read_topic(broker.bootstrap_servers, dead)]
+    (letter,) = [headers for headers in letters if headers["reason"] == b"record_too_large"]
+    row = outcomes.alerts.message[large]
+    assert letter["source_offset"] == str(outcomes.messages.offset[row]).encode()
+    assert str(outcomes.alerts.alert_id[large]).encode() in (letter["error"] or b"")
+    assert len(letters) == outcomes.n_refused + 1
+    assert metrics.registry.get_sample_value("tinyt2_records_refused_total") == 1
 
 
 def test_a_batch_larger_than_the_producers_queue_is_delivered(

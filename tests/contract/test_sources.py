@@ -152,7 +152,7 @@ def test_an_exhausted_source_says_so(case: Case) -> None:
 def test_committed_messages_do_not_come_again_and_others_do(case: Case) -> None:
     source = case.open()
     done, *_ = _batches(source, 5, 10)
-    source.commit(done)
+    assert source.commit(done, 10.0)
     source.close()
     again = case.open()
     values = [v for batch in _batches(again, 100, 1) for v in batch.values]
@@ -166,8 +166,8 @@ def test_a_paused_source_loses_nothing(case: Case) -> None:
     values: list[bytes] = []
     for batch in _batches(source, 6, len(VALUES)):
         values += batch.values
-        source.keep_alive()
-        source.keep_alive()
+        source.keep_alive(lambda: None)
+        source.keep_alive(lambda: None)
     assert values == VALUES
     source.close()
 

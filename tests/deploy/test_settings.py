@@ -317,3 +317,12 @@ def test_the_example_has_every_key_with_its_default_and_its_description() -> Non
 def test_the_example_without_its_marks_is_valid(file: Path) -> None:
     file.write_text(re.sub(r"(?m)^#(?! )", "", EXAMPLE.read_text()))
     assert load_settings(file, {}).kafka.client["security.protocol"] == "SASL_SSL"
+
+
+def test_exactly_once_needs_a_name_that_stays() -> None:
+    environment = {"TINYT2__KAFKA__DELIVERY": "exactly-once"}
+    with pytest.raises(ConfigurationError, match="set group_instance_id"):
+        load_settings(None, environment)
+    for key in ("GROUP_INSTANCE_ID", "TRANSACTIONAL_ID"):
+        kafka = load_settings(None, {**environment, f"TINYT2__KAFKA__{key}": "a"}).kafka
+        assert kafka.delivery == "exactly-once"

@@ -79,7 +79,7 @@ def test_expired_and_missing_topics_do_not_starve_the_live_one(noida: Noida) -> 
             batch = source.poll(10, 0.3)
             assert batch is not None
             seen.update(v.decode() for v in batch.values)
-            source.commit(batch)
+            assert source.commit(batch, 30.0)
 
     def produce(day: int, value: str) -> None:
         producer.produce(night[day], value.encode())

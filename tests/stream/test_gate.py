@@ -72,7 +72,7 @@ class Reader:
         assert batch is not None
         if len(batch):
             self.outcomes.append(self.pipeline.process(batch))
-            self.source.commit(batch)
+            assert self.source.commit(batch, 30.0)
 
     @property
     def batches(self) -> list[MessageBatch]:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from models.errors import DeliveryError
@@ -32,7 +34,7 @@ class WatchedSource(MemorySource):
 
     kept_alive = 0
 
-    def keep_alive(self) -> None:
+    def keep_alive(self, settle: Callable[[], None]) -> None:
         self.kept_alive += 1
 
 
@@ -93,7 +95,7 @@ def test_nothing_is_committed_when_the_output_fails(outcomes: Outcomes) -> None:
 def test_a_stop_does_not_wait_for_ever_for_the_output(outcomes: Outcomes) -> None:
     source = MemorySource(outcomes.messages.values)
     delivery = Delivery(source, SlowSink(flushes=10**9), stopping=lambda: True, drain_s=0.01)
-    with pytest.raises(DeliveryError, match="not committed"):
+    with pytest.raises(DeliveryError, match="55 messages will be read again"):
         delivery.deliver(outcomes)
     assert delivery.blocked
     assert source.committed == 0

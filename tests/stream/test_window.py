@@ -43,7 +43,7 @@ def read(source: WindowSource, most: int = 1000, size: int = 7) -> list[int]:
         if batch is None:
             break
         values += _values(batch)
-        source.commit(batch)
+        assert source.commit(batch, 30.0)
     source.close()
     return sorted(values)
 
@@ -78,7 +78,7 @@ def test_it_goes_on_in_a_group_of_its_own(noida: Noida) -> None:
     assert sorted(some + rest) == list(range(16))
     assert len(some) < 16
     assert _committed(noida, group, topic) == [-1001, -1001]
-    assert sum(_committed(noida, window.group(group), topic)) == 16
+    assert sum(_committed(noida, window.options(KafkaOptions("", group)).group_id, topic)) == 16
 
 
 def test_messages_that_are_rewound_come_again(noida: Noida) -> None:
@@ -121,6 +121,18 @@ def test_mistakes(noida: Noida, topics: list[str], window: TimeWindow, says: str
     with pytest.raises(ConfigurationError, match=says):
         source.poll(1, 0.1)
     source.close()
+
+
+def test_a_replay_works_under_no_name_of_production() -> None:
+    production = KafkaOptions("", "tinyt2", "tinyt2-0", "tinyt2-tinyt2-0")
+    names = set()
+    for window in (TimeWindow(5, 6), TimeWindow(5, 7)):
+        replay = window.options(production)
+        assert replay.group_instance_id is None
+        assert replay.transactional_id not in (None, production.transactional_id)
+        names |= {replay.group_id, replay.transactional_id}
+    assert len(names) == 4
+    assert TimeWindow(5, 6).options(KafkaOptions("")).transactional_id is None
 
 
 def test_a_window_has_an_order() -> None:

@@ -1,0 +1,280 @@
+"""Brokers that go down, forget or refuse: the service waits, recovers alone and loses nothing."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from confluent_kafka import KafkaError
+
+from deploy.bench.processes import footprint
+from deploy.serving import Serve
+from tests.faults import OFFSET_COMMIT, PRODUCE, MockCluster, durable_broker, wait_until
+from tests.streams import Feeder, Follower, Stream, light_packets, metric
+
+BATCH = 64
+RATE = 200
+SETTINGS = {"BATCH__MAX_MESSAGES": str(BATCH)}
+MAX_POLL_S = 6
+OUTPUT_BROKER = 3
+
+pytestmark = pytest.mark.skipif(
+    "TINYT2_KAFKA" in os.environ, reason="breaks brokers: only those it starts itself"
+)
+
+
+@pytest.fixture
+def cluster() -> Iterator[MockCluster]:
+    with MockCluster(brokers=3) as mock:
+        yield mock
+
+
+def _restarts(cluster: MockCluster, stream: Stream, rounds: int) -> None:
+    """Take down one broker after another, then all of them."""
+    for i in range(rounds):
+        down = [cluster.brokers[i % 3]] if i % 4 < 3 else list(cluster.brokers)
+        for broker in down:
+            cluster.stop(broker)
+        time.sleep(2)
+        for broker in down:
+            cluster.start(broker)
+        time.sleep(1)
+
+
+def _errors(cluster: MockCluster, stream: Stream, rounds: int) -> None:
+    """Answer writes and commits with what may be tried again."""
+    for _ in range(rounds):
+        cluster.fail(
+            PRODUCE,
+            [
+                KafkaError.NOT_LEADER_FOR_PARTITION,
+                KafkaError.NOT_ENOUGH_REPLICAS,
+                KafkaError.REQUEST_TIMED_OUT,
+                KafkaError.LEADER_NOT_AVAILABLE,
+                KafkaError.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+            ],
+        )
+        cluster.fail(
+            OFFSET_COMMIT,
+            [
+                KafkaError.COORDINATOR_NOT_AVAILABLE,
+                KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+                KafkaError.NOT_COORDINATOR,
+                KafkaError.REBALANCE_IN_PROGRESS,
+                KafkaError.REQUEST_TIMED_OUT,
+            ],
+        )
+        time.sleep(2)
+
+
+def _coordinators(cluster: MockCluster, stream: Stream, rounds: int) -> None:
+    """Move the coordinator of the group, and take it down."""
+    for i in range(rounds):
+        broker = cluster.brokers[i % 3]
+        cluster.set_coordinator(stream.name, broker)
+        time.sleep(1)
+        cluster.stop(broker)
+        time.sleep(1)
+        cluster.start(broker)
+        time.sleep(1)
+
+
+FAULTS = {"restarts": _restarts, "errors": _errors, "coordinators": _coordinators}
+
+
+def _survive(cluster: MockCluster, folder: Path, fault: str, rounds: int) -> None:
+    stream = Stream(cluster)
+    with Follower(stream) as follower, stream.serve(folder / "log", SETTINGS) as service:
+        with Feeder(stream, light_packets(), RATE):
+            follower.wait_for(RATE, 120)
+            FAULTS[fault](cluster, stream, rounds)
+            assert service.running
+        follower.wait_for(stream.n_sent, 180)
+        wait_until(lambda: metric(service, "tinyt2_in_flight_messages") == 0, "end of the commits")
+        failures = metric(service, "tinyt2_commit_failures_total")
+        _check_accounts(service, stream)
+        accounts = service.stop()
+    follower.check_complete()
+    print(
+        f"{rounds} rounds of {fault}, {stream.n_sent} messages: {follower.n_repeated} repeated, "
+        f"0 lost; {failures:g} commits repeated"
+    )
+    assert accounts.messages_in_flight == 0
+    assert stream.committed() == stream.n_sent
+    # Nobody was killed; a member that was put out of its group repeats its batch.
+    assert follower.n_repeated <= rounds * BATCH
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_service_survives(cluster: MockCluster, tmp_path: Path, fault: str) -> None:
+    _survive(cluster, tmp_path, fault, rounds=4 if fault == "restarts" else 2)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_service_survives_for_long(cluster: MockCluster, tmp_path: Path, fault: str) -> None:
+    _survive(cluster, tmp_path, fault, rounds=40)
+
+
+def _stream_with_output_apart(cluster: MockCluster) -> Stream:
+    """Return a stream whose output alone is on a broker of its own."""
+    stream = Stream(cluster)
+    topics = stream.topics
+    for topic in (topics.alerts, topics.dead_letters, topics.classifications):
+        for partition in range(stream.partitions):
+            broker = OUTPUT_BROKER if topic == topics.classifications else 1
+            cluster.set_leader(topic, partition, broker)
+    cluster.set_coordinator(stream.name, 1)
+    return stream
+
+
+def _without_output(cluster: MockCluster, folder: Path, seconds: float) -> None:
+    """Take the broker of the output away under load: the input waits, as a live member."""
+    stream = _stream_with_output_apart(cluster)
+    # Who does not poll for that long is put out of the group.
+    most = {"KAFKA__CONSUMER__MAX_POLL_INTERVAL_MS": str(MAX_POLL_S * 1000)}
+    with Follower(stream) as follower, stream.serve(folder / "log", SETTINGS | most) as service:
+        stream.produce(light_packets(), 1000)
+        follower.wait_for(stream.n_sent, 120)
+        rebalances = metric(service, "tinyt2_rebalances_total")
+        before = _rss(service)
+        with Feeder(stream, light_packets(), RATE):
+            cluster.stop(OUTPUT_BROKER)
+            wait_until(lambda: metric(service, "tinyt2_output_blocked") == 1, "pause")
+            end, in_flight, rss = time.monotonic() + seconds, [], []
+            while time.monotonic() < end:
+                in_flight.append(metric(service, "tinyt2_in_flight_messages"))
+                rss.append(_rss(service))
+                time.sleep(0.5)
+            seen, sent = follower.n_seen, stream.n_sent
+            cluster.start(OUTPUT_BROKER)
+            follower.wait_for(sent, 120)
+        follower.wait_for(stream.n_sent, 120)
+        assert metric(service, "tinyt2_output_blocked") == 0
+        assert metric(service, "tinyt2_rebalances_total") == rebalances
+        service.stop()
+    follower.check_complete()
+    growth = max(rss) / before - 1
+    print(
+        f"output away for {seconds:g} s, {sent - seen} messages waiting: {follower.n_repeated} "
+        f"repeated, 0 lost, {max(in_flight):g} in flight, memory {growth:+.1%}"
+    )
+    assert sent - seen > seconds * RATE / 4
+    assert max(in_flight) <= BATCH
+    assert follower.n_repeated == 0
+    assert growth < 0.1
+
+
+def test_an_output_that_is_away_pauses_the_input(cluster: MockCluster, tmp_path: Path) -> None:
+    _without_output(cluster, tmp_path, seconds=2 * MAX_POLL_S)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_an_output_that_is_away_for_a_minute_pauses_the_input(
+    cluster: MockCluster, tmp_path: Path
+) -> None:
+    _without_output(cluster, tmp_path, seconds=60)
+
+
+def _blocked(cluster: MockCluster, stream: Stream, service: Serve) -> None:
+    """Bring a service to where it has a batch in hand that nobody takes."""
+    service.wait_for_event("partitions assigned", 120)
+    cluster.stop(OUTPUT_BROKER)
+    stream.produce(light_packets(), 100)
+    wait_until(lambda: metric(service, "tinyt2_output_blocked") == 1, "pause")
+
+
+def test_a_stop_drains_until_its_deadline(cluster: MockCluster, tmp_path: Path) -> None:
+    stream = _stream_with_output_apart(cluster)
+    with stream.serve(tmp_path / "1.log", {**SETTINGS, "KAFKA__DRAIN_S": "2"}) as service:
+        _blocked(cluster, stream, service)
+        start = time.monotonic()
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(60) == 1
+        assert time.monotonic() - start >= 2
+        assert "could not be delivered and committed within 2 s" in service.tail()
+        assert "Traceback" not in service.tail()
+    assert stream.committed() == 0
+
+
+def test_a_stop_drains_what_is_taken_in_time(cluster: MockCluster, tmp_path: Path) -> None:
+    stream = _stream_with_output_apart(cluster)
+    with Follower(stream) as follower:
+        with stream.serve(tmp_path / "1.log", {**SETTINGS, "KAFKA__DRAIN_S": "60"}) as service:
+            _blocked(cluster, stream, service)
+            service.process.send_signal(signal.SIGTERM)
+            time.sleep(1)
+            assert service.running
+            cluster.start(OUTPUT_BROKER)
+            assert service.process.wait(60) == 0
+        n = stream.committed()
+        assert 0 < n <= BATCH
+        follower.wait_for(n, 30)
+        assert follower.n_records == n
+
+
+def test_a_second_signal_ends_it_at_once(cluster: MockCluster, tmp_path: Path) -> None:
+    stream = _stream_with_output_apart(cluster)
+    with stream.serve(tmp_path / "1.log", {**SETTINGS, "KAFKA__DRAIN_S": "600"}) as service:
+        _blocked(cluster, stream, service)
+        service.process.send_signal(signal.SIGTERM)
+        time.sleep(1)
+        assert service.running
+        service.process.send_signal(signal.SIGINT)
+        assert service.process.wait(10) == -signal.SIGINT
+    assert stream.committed() == 0
+
+
+def _kill_brokers(folder: Path, messages: int, kills: int) -> None:
+    """Kill a broker that keeps its data, and start it again, under load."""
+    with durable_broker(folder) as broker:
+        stream = Stream(broker)
+        with Follower(stream) as follower, stream.serve(folder / "log", SETTINGS) as service:
+            feeding = threading.Thread(target=stream.produce, args=(light_packets(), messages))
+            feeding.start()
+            for i in range(kills):
+                follower.wait_for((i + 1) * messages // (kills + 2), 300)
+                broker.kill()
+                time.sleep(1)
+                broker.start()
+            feeding.join(300)
+            assert not feeding.is_alive()
+            follower.wait_for(messages, 300)
+            wait_until(lambda: stream.committed() == messages, "commit of all")
+            service.stop()
+        follower.check_complete()
+    print(
+        f"{kills} kills of the broker, {messages} messages: {follower.n_repeated} repeated, 0 lost"
+    )
+    assert follower.n_repeated <= kills * BATCH
+
+
+def test_a_broker_that_is_killed_and_keeps_its_data(tmp_path: Path) -> None:
+    _kill_brokers(tmp_path, 150, kills=1)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(3600)
+def test_a_broker_that_is_killed_often_and_keeps_its_data(tmp_path: Path) -> None:
+    _kill_brokers(tmp_path, 1000, kills=5)
+
+
+def _check_accounts(service: Serve, stream: Stream) -> None:
+    """Fail when what the service exports does not add up."""
+    consumed, decoded, dead, released = (
+        metric(service, f"tinyt2_{name}_total")
+        for name in ("messages_consumed", "messages_decoded", "dead_letters", "messages_released")
+    )
+    assert consumed == decoded + dead + released
+    assert consumed >= stream.n_sent
+
+
+def _rss(service: Serve) -> float:
+    return footprint(service.pid).rss_mb
