@@ -21,6 +21,9 @@ from tests.records import read_topic
 HEADERS: Headers = [("trace", b"1"), ("trace", b"2"), ("none", None), ("reason", b"theirs")]
 
 
+ORIGIN = ("alerts", 0, 4711)
+
+
 def test_a_letter_is_read_back_as_it_was_written() -> None:
     batch = dataclasses.replace(
         message_batch([b"good", b"bad"], topic="alerts", first_offset=7, timestamp_ms=5),
@@ -60,12 +63,13 @@ def test_a_shortened_letter_says_how_long_it_was() -> None:
     "headers", [[], [("reason", b"x")], [("original.reason", b"x"), ("source_topic", b"a")]]
 )
 def test_other_messages_are_no_letters(headers: Headers) -> None:
-    assert Letter.read(_message(DeadLetter(None, b"", headers))) is None
+    assert Letter.read(_message(DeadLetter(None, b"", headers, ORIGIN))) is None
 
 
 def test_strange_headers_of_a_letter_do_no_harm() -> None:
     names = ("reason", "source_topic", "source_partition", "source_offset")
-    read = Letter.read(_message(DeadLetter(None, None, [(name, b"\xff") for name in names])))
+    letter = DeadLetter(None, None, [(name, b"\xff") for name in names], ORIGIN)
+    read = Letter.read(_message(letter))
     assert read is not None
     assert read.source_partition == read.source_offset == -1
 
