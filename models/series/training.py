@@ -119,6 +119,8 @@ def _descend(
     decay = config.averaging
 
     def blend(mean: Tensor, now: Tensor, seen: Tensor | int) -> Tensor:
+        if not mean.is_floating_point():
+            return now
         count = float(seen)
         # The average forgets the random start quickly.
         return mean.lerp(now, 1 - min(decay, (1 + count) / (10 + count)))
