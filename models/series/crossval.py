@@ -49,7 +49,7 @@ def cross_validate(
         network = fit(flux, label, k, seed, config)
         found["network"][held_out] = answers(network, train.flux[held_out])
         for name in names[1:]:
-            trees = forest(flux, label, seed, balanced=name != "forest")
+            trees = forest(flux, label, config.trees, seed, name != "forest")
             found[name][held_out] = forest_answers(trees, train.flux[held_out])
     return found
 

@@ -105,7 +105,7 @@ def _evaluate(
     parameters = within_budget(n_parameters(fitted))
     found = {f"network ({parameters:,} parameters)": answers(fitted, test.flux)}
     for name, balanced in _FORESTS.items():
-        trees = forest(train.flux, train.label, seed, balanced)
+        trees = forest(train.flux, train.label, config.trees, seed, balanced)
         found[name] = forest_answers(trees, test.flux)
     console.print(f"seed {seed}: evaluating, with bootstrap intervals ...")
     return {

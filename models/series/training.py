@@ -49,6 +49,8 @@ class SeriesConfig:
     """Parameter of the beta distribution of mixup (arXiv 1710.09412)."""
     smoothing: float = 0.05
     """Part of each label that is spread over all classes."""
+    trees: int = 300
+    """Of each forest."""
 
 
 def fit(
@@ -82,11 +84,11 @@ def answers(network: SeriesNet, flux: Floats) -> npt.NDArray[np.float64]:
 
 
 def forest(
-    flux: Floats, label: npt.NDArray[np.int64], seed: int, balanced: bool = False
+    flux: Floats, label: npt.NDArray[np.int64], trees: int, seed: int, balanced: bool = False
 ) -> ExtraTreesClassifier:
     """Fit extremely randomised trees to summary features: the baseline."""
     fitted = ExtraTreesClassifier(
-        300,
+        trees,
         max_features=0.3,
         min_samples_leaf=2,
         class_weight="balanced" if balanced else None,

@@ -16,7 +16,10 @@ from models.series.training import SeriesConfig
 from tests.models.series.flares import series
 
 QUICK = SeriesConfig(
-    NetworkConfig(members=2, filters=4, bottleneck=4, depth=1, hidden=8), epochs=2, batch=16
+    NetworkConfig(members=2, filters=4, bottleneck=4, depth=1, hidden=8),
+    epochs=2,
+    batch=16,
+    trees=20,
 )
 
 

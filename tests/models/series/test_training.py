@@ -11,7 +11,10 @@ from models.series.training import SeriesConfig, answers, fit
 from tests.models.series.flares import series
 
 QUICK = SeriesConfig(
-    NetworkConfig(members=2, filters=4, bottleneck=4, depth=1, hidden=8), epochs=15, batch=16
+    NetworkConfig(members=2, filters=4, bottleneck=4, depth=1, hidden=8),
+    epochs=15,
+    batch=16,
+    trees=20,
 )
 
 
