@@ -125,7 +125,7 @@ def test_model_show_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     bundle = load_bundle()
     assert bundle.sha256 in done.stdout
-    assert "simulated DES supernovae" in " ".join(done.stdout.split())
+    assert "Trained on simulations only" in " ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("block", _blocks("toml"))
@@ -162,10 +162,10 @@ def test_every_reason_is_named() -> None:
 
 
 def test_figures_are_those_of_the_card() -> None:
-    evaluation = load_bundle().card.evaluation
-    for part in ("test", "validation"):
+    surveys = load_bundle().card.evaluation["templates"]["surveys"]
+    for survey in ("ztf", "lsst"):
         for moment in ("last_detection", "random_detection"):
-            figures = evaluation[part][moment]
-            names = ("log_loss", "macro_f1", "auc_SNIa", "recall_SNIbc")
+            figures = surveys[survey][moment]
+            names = ("flat_log_loss", "macro_recall", "macro_f1", "macro_auc", "ece")
             cells = [f"{figures[name]['value']:.3f}" for name in names]
             assert " | ".join(cells) in README
