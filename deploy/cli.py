@@ -332,15 +332,20 @@ def study(
 ) -> None:
     """Compare networks on the same objects: several seeds, intervals, one table.
 
-    A study that was interrupted goes on where it stopped.
+    A study that was interrupted goes on where it stopped. The name uea instead of a file is
+    the comparison on the series of the UEA archive (models/datasets/README.md).
 
     Example: `tinyt2 study models/studies/spcc.toml --data spcc/ --out runs/study-spcc`
     """
     require("study", "train", "torch")
     from deploy.training import load_study
+    from models.series.study import run as run_uea
     from models.study import run_study
 
-    run_study(load_study(path), data, out, Console())
+    if path == Path("uea"):
+        run_uea(data, out, console=Console())
+    else:
+        run_study(load_study(path), data, out, Console())
 
 
 @model_app.command("show")

@@ -24,7 +24,7 @@ from models.errors import ConfigurationError
 from models.evaluate import figures
 from models.export import replace
 from models.series.network import n_parameters
-from models.series.training import SeriesConfig, answers, fit, forest_answers
+from models.series.training import SeriesConfig, answers, fit, forest, forest_answers
 from models.trainer import torch_threads
 
 __all__ = ["BUDGET", "PUBLISHED", "RESULT_NAME", "run"]
@@ -47,6 +47,8 @@ PUBLISHED: Final = {
 (``results/classification/Multivariate/*_accuracy.csv``). Those methods normalise
 each series; macro-F1 and log-loss are not published."""
 
+_FORESTS: Final = {"ExtraTrees": False, "ExtraTrees, classes weighed alike": True}
+"""Baselines on summary features, and whether their classes are balanced."""
 _FIGURES: Final = {"accuracy": "accuracy", "macro_f1": "macro-F1", "log_loss": "log-loss"}
 
 
@@ -98,16 +100,16 @@ def _evaluate(
 ) -> dict[str, dict[str, Any]]:
     """Train with a seed on the train part; return figures of the test part by method."""
     console.print(f"seed {seed}: training on {len(train):,} series ...")
-    fitted = fit(train.flux, train.label, len(train.classes), seed, config)
-    parameters = within_budget(n_parameters(fitted.network))
-    network = answers(fitted.network, test.flux)
-    trees = forest_answers(fitted.teacher, test.flux)
+    k = len(train.classes)
+    fitted = fit(train.flux, train.label, k, seed, config)
+    parameters = within_budget(n_parameters(fitted))
+    found = {f"network ({parameters:,} parameters)": answers(fitted, test.flux)}
+    for name, balanced in _FORESTS.items():
+        trees = forest(train.flux, train.label, config.trees, seed, balanced)
+        found[name] = forest_answers(trees, test.flux)
     console.print(f"seed {seed}: evaluating, with bootstrap intervals ...")
     return {
-        f"network ({parameters:,} parameters)": figures(
-            network, test.label, test.classes, bootstrap
-        ),
-        "ExtraTrees on the same features": figures(trees, test.label, test.classes, bootstrap),
+        name: figures(answer, test.label, test.classes, bootstrap) for name, answer in found.items()
     }
 
 

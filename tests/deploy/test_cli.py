@@ -69,7 +69,7 @@ def test_model_show_as_json_is_the_manifest_and_the_card() -> None:
     assert shown["bytes"] == DEPLOYED_MODEL.stat().st_size
     assert shown["manifest"] == bundle.manifest.model_dump()
     assert shown["card"] == bundle.card.model_dump()
-    assert "simulated DES supernovae" in shown["manifest"]["notice"]
+    assert "Trained on simulations only" in shown["manifest"]["notice"]
 
 
 @pytest.mark.parametrize(

@@ -24,12 +24,12 @@ T2 = SMALL.model_copy(
         "training": TrainingRecipe(epochs=1, batch=32),
     }
 )
-STUDY = Study("trial", {"t2": T2, "tiny": SMALL}, "t2", "SNIa", seeds=[0, 1], draws=[0])
+STUDY = Study("trial", {"t2": T2, "tiny": SMALL}, "t2", "SNIa", seeds=[0], draws=[0])
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_spcc(tmp_path_factory.mktemp("spcc"), per_template=15)
+    return write_spcc(tmp_path_factory.mktemp("spcc"), per_template=8)
 
 
 def test_rows_are_compared_and_kept(data: Path, tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ def test_rows_are_compared_and_kept(data: Path, tmp_path: Path) -> None:
     rows = result["parts"]["objects"]
     assert rows["t2"]["against"]["log_loss_ratio"]["value"] == 1.0
     mean = rows["tiny"]["figures"]["log_loss"]["value"]
-    assert sum(rows["tiny"]["log_loss_by_model"]) / 2 == pytest.approx(mean, abs=1e-4)
+    assert rows["tiny"]["log_loss_by_model"] == [pytest.approx(mean, abs=1e-4)]
     base = rows["t2"]["figures"]["log_loss"]["value"]
     assert rows["tiny"]["against"]["log_loss_ratio"]["value"] == pytest.approx(
         mean / base, abs=1e-4
@@ -48,7 +48,7 @@ def test_rows_are_compared_and_kept(data: Path, tmp_path: Path) -> None:
     assert "AUC SNIa" in text.getvalue()
 
     made = sorted(tmp_path.glob("*/*/model.onnx"))
-    assert len(made) == 4
+    assert len(made) == 2
     times = [path.stat().st_mtime_ns for path in made]
     again = run_study(STUDY, data, tmp_path, Console(file=io.StringIO()))
     assert [path.stat().st_mtime_ns for path in made] == times

@@ -1,18 +1,21 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from models.datasets.uea import UeaSeries
 from models.errors import DataError
-from models.series.crossval import VARIANTS, cross_validate, main
+from models.series.crossval import cross_validate
 from models.series.network import NetworkConfig
 from models.series.training import SeriesConfig
 from tests.models.series.flares import series
 
-QUICK = SeriesConfig(NetworkConfig(members=2, width=8, hidden=8), epochs=12, views=0, trees=60)
+QUICK = SeriesConfig(
+    NetworkConfig(members=2, filters=4, bottleneck=4, depth=1, hidden=8),
+    epochs=15,
+    batch=16,
+    trees=20,
+)
 
 
 def train(label: np.ndarray) -> UeaSeries:
@@ -37,9 +40,3 @@ def test_labels_at_random_stay_at_chance_out_of_fold() -> None:
 def test_a_class_smaller_than_the_folds_is_refused() -> None:
     with pytest.raises(DataError, match="each class needs 5"):
         cross_validate(train(np.array([0, 1, 2] * 4)), QUICK)
-
-
-def test_unknown_variants_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit):
-        main([str(tmp_path), "no such variant"])
-    assert next(iter(VARIANTS)) in capsys.readouterr().err

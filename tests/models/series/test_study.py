@@ -15,7 +15,12 @@ from models.series.study import BUDGET, PUBLISHED, RESULT_NAME, run, within_budg
 from models.series.training import SeriesConfig
 from tests.models.series.flares import series
 
-QUICK = SeriesConfig(NetworkConfig(members=2, width=8, hidden=8), epochs=4, views=1, trees=60)
+QUICK = SeriesConfig(
+    NetworkConfig(members=2, filters=4, bottleneck=4, depth=1, hidden=8),
+    epochs=2,
+    batch=16,
+    trees=20,
+)
 
 
 def write(folder: Path, part: str, seed: int, shuffle: bool = False) -> None:
@@ -48,7 +53,7 @@ def test_the_table_and_the_file_hold_every_row(data: Path, tmp_path: Path) -> No
     for name in (
         *PUBLISHED,
         "majority",
-        "ExtraTrees on the same features, mean",
+        "ExtraTrees, mean",
         "parameters), seed 1",
     ):
         assert name in text.getvalue()
