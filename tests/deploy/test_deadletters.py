@@ -37,6 +37,9 @@ class Letters:
     def environment(self) -> dict[str, str]:
         return {
             "TINYT2__KAFKA__BOOTSTRAP_SERVERS": self.servers,
+            # Commands work beside a service, never under its name.
+            "TINYT2__KAFKA__DELIVERY": "exactly-once",
+            "TINYT2__KAFKA__GROUP_INSTANCE_ID": "one",
             "TINYT2__OUTPUT__TOPIC": f"{self.dead}-out",
             "TINYT2__OUTPUT__DEAD_LETTER_TOPIC": self.dead,
         }

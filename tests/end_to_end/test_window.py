@@ -11,7 +11,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 from stream.librdkafka import KafkaOptions, open_producer
 from tests.brokers import fresh_name
@@ -21,8 +21,20 @@ from tests.records import read_record, read_topic
 MINUTE = 60_000
 
 
+def production(noida: Noida, name: str) -> Producer:
+    """Return the producer of a service that works exactly once."""
+    producer = Producer(
+        {"bootstrap.servers": noida.bootstrap_servers, "transactional.id": f"{name}-one"}
+    )
+    producer.init_transactions(60)
+    return producer
+
+
 @pytest.mark.timeout(600)
-def test_a_time_window_is_replayed_in_a_group_of_its_own(noida: Noida, alerts_dir: Path) -> None:
+@pytest.mark.parametrize("delivery", ["at-least-once", "exactly-once"])
+def test_a_time_window_is_replayed_under_names_of_its_own(
+    noida: Noida, alerts_dir: Path, delivery: str
+) -> None:
     name = fresh_name("night")
     noida.create_topics([name], 2)
     noida.create_topics([f"{name}-out", f"{name}-dead"])
@@ -39,12 +51,15 @@ def test_a_time_window_is_replayed_in_a_group_of_its_own(noida: Noida, alerts_di
         time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime((start + k * MINUTE) / 1000))
         for k in (10, 20)
     )
+    service = production(noida, name)
     done = subprocess.run(
         [sys.executable, "-P", "-m", "deploy.cli", "serve", "--from", first, "--until", last],
         env={
             **os.environ,
             "TINYT2__KAFKA__BOOTSTRAP_SERVERS": noida.bootstrap_servers,
             "TINYT2__KAFKA__GROUP_ID": name,
+            "TINYT2__KAFKA__GROUP_INSTANCE_ID": "one",
+            "TINYT2__KAFKA__DELIVERY": delivery,
             "TINYT2__KAFKA__TOPICS": name,
             "TINYT2__OUTPUT__TOPIC": f"{name}-out",
             "TINYT2__OUTPUT__DEAD_LETTER_TOPIC": f"{name}-dead",
@@ -67,6 +82,9 @@ def test_a_time_window_is_replayed_in_a_group_of_its_own(noida: Noida, alerts_di
         )
     )
     assert places == Counter((i % 2, i // 2) for i in range(10, 20) if i != 15)
+    service.begin_transaction()
+    service.produce(f"{name}-out", b"still there")
+    service.commit_transaction(60)  # raises where production was fenced
     consumer = Consumer({"bootstrap.servers": noida.bootstrap_servers, "group.id": name})
     committed = consumer.committed([TopicPartition(name, p) for p in range(2)], timeout=30)
     consumer.close()

@@ -98,6 +98,19 @@ def test_messages_that_are_rewound_come_again(noida: Noida) -> None:
     assert read(source) == list(range(10, 20))
 
 
+def test_ends_that_were_met_before_a_rewind_do_not_count(noida: Noida) -> None:
+    topic = filled(noida, fresh_name("window"))
+    source = source_of(noida, [topic], TimeWindow(T0 + 10_000, T0 + 20_000))
+    deadline = time.monotonic() + 60
+    while not len(batch := source.poll(5, 0.5) or []):
+        assert time.monotonic() < deadline
+    assert isinstance(batch, MessageBatch)
+    for _ in range(20):
+        source.keep_alive(lambda: None)
+    source.rewind(batch)
+    assert read(source) == list(range(10, 20))
+
+
 def test_dated_topics_are_those_of_the_window(noida: Noida) -> None:
     prefix = fresh_name("ztf")
     nights = [time.strftime("%Y%m%d", time.gmtime(T0 / 1000 + 86_400 * d)) for d in range(-2, 2)]
