@@ -108,7 +108,10 @@ class KafkaSink:
         """Queue a record; `BufferError` when the queue is full."""
         try:
             self._producer.produce(
-                self._topic, value=value, key=key, on_delivery=self._on_classification
+                self._topic,
+                value=value,
+                key=key,
+                on_delivery=partial(self._on_classification, key, value),
             )
         except KafkaException as error:
             self._record_failed(error.args[0], key, value)
@@ -125,11 +128,10 @@ class KafkaSink:
         except KafkaException as error:
             self._letter_failed(error.args[0], letter)
 
-    def _on_classification(self, error: KafkaError | None, message: Message) -> None:
+    def _on_classification(
+        self, key: bytes | None, value: bytes, error: KafkaError | None, message: Message
+    ) -> None:
         if error is not None:
-            key, value = message.key(), message.value()
-            assert not isinstance(key, str)
-            assert isinstance(value, bytes)
             self._record_failed(error, key, value)
 
     def _on_dead_letter(
