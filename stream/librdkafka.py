@@ -16,6 +16,7 @@ from stream.connection import explain
 __all__ = [
     "KafkaOptions",
     "check_topics",
+    "fatal_errors_first",
     "open_consumer",
     "open_producer",
     "open_reader",
@@ -137,6 +138,24 @@ def open_producer(options: KafkaOptions, *, report_errors_only: bool = False) ->
     config = _producer_config(options) | {"delivery.report.only.error": report_errors_only}
     with _refused():
         return Producer(config, logger=_LOGGER)
+
+
+@contextmanager
+def fatal_errors_first() -> Iterator[None]:
+    """Raise the `KafkaException` that ended a client, not the `SystemError` that it leads to.
+
+    The client sets a fatal error as Python's pending exception and then still calls back for
+    records, which Python blames on the callbacks.
+    """
+    try:
+        yield
+    except SystemError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, KafkaException):
+            cause = cause.__cause__
+        if cause is None:
+            raise
+        raise cause from None
 
 
 def check_topics(

@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from models.errors import DeliveryError
 from stream.deadletter import DeadLetter
-from stream.librdkafka import KafkaOptions, check_topics, open_producer
+from stream.librdkafka import KafkaOptions, check_topics, fatal_errors_first, open_producer
 from stream.metrics import Metrics
 from stream.output.encoders import Encoder
 from stream.output.outcomes import Outcomes
@@ -72,7 +72,7 @@ class KafkaSink:
 
     def flush(self, wait_s: float) -> bool:
         """Wait at most ``wait_s``; True when the brokers acknowledged everything."""
-        self._producer.flush(wait_s)
+        self._serve(wait_s)
         self._topic_missing = False
         self._hand_over()
         if self._failure is not None:
@@ -84,6 +84,16 @@ class KafkaSink:
 
     def close(self) -> None:
         """Do nothing: everything was flushed."""
+
+    def _serve(self, wait_s: float) -> None:
+        """Wait for delivery reports; `DeliveryError` when the producer was stopped for good."""
+        try:
+            with fatal_errors_first():
+                self._producer.flush(wait_s)
+        except KafkaException as error:
+            # For good: whoever asks again is told the same.
+            self._failure = error.args[0]
+            raise self._failed(error.args[0]) from error
 
     def _failed(self, error: KafkaError) -> DeliveryError:
         return DeliveryError(

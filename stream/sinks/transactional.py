@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from models.errors import ConfigurationError, DeliveryError, TransactionAbortedError
 from stream.blocking import BlockingCalls
 from stream.deadletter import DeadLetter
-from stream.librdkafka import KafkaOptions
+from stream.librdkafka import KafkaOptions, fatal_errors_first
 from stream.metrics import Metrics
 from stream.output.encoders import Encoder
 from stream.sinks.kafka import KafkaSink
@@ -120,7 +120,8 @@ class TransactionalKafkaSink(KafkaSink):
 
     def _wait(self, what: str, call: Callable[[], object], wait_s: float) -> bool:
         try:
-            return self._calls.wait(what, call, wait_s)
+            with fatal_errors_first():
+                return self._calls.wait(what, call, wait_s)
         except KafkaException as error:
             if error.args[0].retriable() and not error.args[0].txn_requires_abort():
                 return False
