@@ -94,6 +94,11 @@ class KafkaSink:
             # For good: whoever asks again is told the same.
             self._failure = error.args[0]
             raise self._failed(error.args[0]) from error
+        except SystemError as error:
+            # The same, of which only the reports of records tell.
+            if self._failure is None:
+                raise
+            raise self._failed(self._failure) from error
 
     def _failed(self, error: KafkaError) -> DeliveryError:
         return DeliveryError(
