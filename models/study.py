@@ -68,13 +68,18 @@ def run_study(
                 console.rule(f"{name}, seed {variant.training.seed}, {variant.data.split_seed}")
                 run(variant, data, folder, resume=True, console=console, bootstrap=0)
     answers = {name: _answers(study, name, data, out) for name in study.rows}
-    result = {"title": study.title, "seeds": list(study.seeds), "draws": list(study.draws)}
-    result["parts"] = {
+    parts = {
         part: _compared(study, {name: found[part] for name, found in answers.items()})
         for part in answers[study.baseline]
     }
-    for part, rows in result["parts"].items():
+    for part, rows in parts.items():
         console.print(_table(study, part, rows))
+    result = {
+        "title": study.title,
+        "seeds": list(study.seeds),
+        "draws": list(study.draws),
+        "parts": parts,
+    }
     write_whole(out / RESULT_NAME, json.dumps(result, indent=2).encode())
     return result
 
