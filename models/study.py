@@ -112,7 +112,8 @@ def _answers(study: Study, name: str, data: Path, out: Path) -> dict[str, Answer
                 carried = carried_by_alerts(draw)
                 # The same object in another draw is another one: it is resampled on its own.
                 own = replace(tested, object_id=tested.object_id + draw * 10**9)
-                found.setdefault(f"{part}{moment}", []).append(answer(served, own, alerts, carried))
+                got = answer(served, own, alerts, carried, detected=False)
+                found.setdefault(f"{part}{moment}", []).append(got)
     return {part: _joined(some) for part, some in found.items()}
 
 
