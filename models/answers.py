@@ -178,16 +178,20 @@ class Answers:
 
 
 def answer(
-    model: Answering, data: LabelledCurves, alerts: Alerts, carried: Carried = everything
+    model: Answering,
+    data: LabelledCurves,
+    alerts: Alerts,
+    carried: Carried = everything,
+    detected: bool = True,
 ) -> Answers:
     """Classify alerts of a data set.
 
-    ``carried`` says what alerts hold of the curves. `DataError` for a triggering
-    observation that is not a detection.
+    ``carried`` says what alerts hold of the curves. `DataError` for an alert before the
+    first detection, unless ``detected`` is False.
     """
     complete = data.curves.take(alerts.curve)
     count = _detections(complete, alerts.trigger_mjd)
-    if not count.all():
+    if detected and not count.all():
         raise DataError(f"{np.sum(count == 0)} alerts of {data.name} have no detection", data.name)
     curves = carried(complete, alerts.trigger_mjd)
     enough = n_usable(curves, alerts.trigger_mjd) >= model.minimum_observations

@@ -68,13 +68,18 @@ def run_study(
                 console.rule(f"{name}, seed {variant.training.seed}, {variant.data.split_seed}")
                 run(variant, data, folder, resume=True, console=console, bootstrap=0)
     answers = {name: _answers(study, name, data, out) for name in study.rows}
-    result = {"title": study.title, "seeds": list(study.seeds), "draws": list(study.draws)}
-    result["parts"] = {
+    parts = {
         part: _compared(study, {name: found[part] for name, found in answers.items()})
         for part in answers[study.baseline]
     }
-    for part, rows in result["parts"].items():
+    for part, rows in parts.items():
         console.print(_table(study, part, rows))
+    result = {
+        "title": study.title,
+        "seeds": list(study.seeds),
+        "draws": list(study.draws),
+        "parts": parts,
+    }
     write_whole(out / RESULT_NAME, json.dumps(result, indent=2).encode())
     return result
 
@@ -107,7 +112,8 @@ def _answers(study: Study, name: str, data: Path, out: Path) -> dict[str, Answer
                 carried = carried_by_alerts(draw)
                 # The same object in another draw is another one: it is resampled on its own.
                 own = replace(tested, object_id=tested.object_id + draw * 10**9)
-                found.setdefault(f"{part}{moment}", []).append(answer(served, own, alerts, carried))
+                got = answer(served, own, alerts, carried, detected=False)
+                found.setdefault(f"{part}{moment}", []).append(got)
     return {part: _joined(some) for part, some in found.items()}
 
 

@@ -133,7 +133,7 @@ def _descend(
         for series, label in _batches(flux, target, rng, config, steps):
             loss = -(label * member(series).log_softmax(1)).sum(1).mean()
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
             averaged.update_parameters(member)
@@ -168,4 +168,4 @@ def _altered(
     changed = (flux + spread * rng.standard_normal(flux.shape)) * factor
     by = int(rng.integers(-config.shift, config.shift + 1))
     index = np.clip(np.arange(steps) - by, 0, steps - 1)
-    return changed[:, :, index].astype(np.float32)
+    return np.asarray(changed[:, :, index], np.float32)

@@ -66,9 +66,10 @@ def flattened(curves: LightCurves, rng: np.random.Generator) -> LightCurves:
     """
     n, counts = len(curves), curves.n_observations
     kind = np.repeat(rng.integers(0, 3, n), counts)
+    low, high = _CONSTANT_SNR
     typical = np.repeat(np.sqrt(_mean(curves.flux_err.astype(np.float64) ** 2, curves)), counts)
     level = np.repeat(
-        rng.choice([-1.0, 1.0, 1.0], n) * np.exp(rng.uniform(*np.log(_CONSTANT_SNR), n)), counts
+        rng.choice([-1.0, 1.0, 1.0], n) * np.exp(rng.uniform(np.log(low), np.log(high), n)), counts
     )
     colour = rng.normal(0.0, _COLOUR_SCATTER, (n, len(BANDS)))
     own = np.exp(colour[np.repeat(np.arange(n), counts), curves.band])

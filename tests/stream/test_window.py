@@ -102,9 +102,10 @@ def test_ends_that_were_met_before_a_rewind_do_not_count(noida: Noida) -> None:
     topic = filled(noida, fresh_name("window"))
     source = source_of(noida, [topic], TimeWindow(T0 + 10_000, T0 + 20_000))
     deadline = time.monotonic() + 60
-    while not len(batch := source.poll(5, 0.5) or []):
+    batch: MessageBatch | None = None
+    while batch is None or not len(batch):
         assert time.monotonic() < deadline
-    assert isinstance(batch, MessageBatch)
+        batch = source.poll(5, 0.5)
     for _ in range(20):
         source.keep_alive(lambda: None)
     source.rewind(batch)
