@@ -37,15 +37,18 @@ def test_probabilities_sum_to_one(outcomes: Outcomes) -> None:
 
 
 def test_reasons_follow_the_alert(outcomes: Outcomes, classifier: OnnxClassifier) -> None:
-    minimum = classifier.bundle.manifest.minimum_observations
+    manifest = classifier.bundle.manifest
+    minimum, most = manifest.minimum_observations, manifest.ood_threshold
     for i, reason in enumerate(outcomes.reason.to_pylist()):
         if outcomes.alerts.solar_system[i]:
             assert reason == NotClassifiedReason.SOLAR_SYSTEM
         elif outcomes.n_observations[i] < minimum:
             assert reason == NotClassifiedReason.TOO_FEW_OBSERVATIONS
+        elif most is not None and outcomes.ood_score[i] > most:
+            assert reason == NotClassifiedReason.OUT_OF_DISTRIBUTION
         else:
             assert reason is None
-    assert set(outcomes.reason.to_pylist()) == {
+    assert set(outcomes.reason.to_pylist()) - {NotClassifiedReason.OUT_OF_DISTRIBUTION} == {
         None,
         NotClassifiedReason.SOLAR_SYSTEM,
         NotClassifiedReason.TOO_FEW_OBSERVATIONS,
