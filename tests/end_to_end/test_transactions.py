@@ -12,13 +12,7 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.faults import (
-    END_TRANSACTION,
-    OFFSETS_IN_TRANSACTION,
-    PRODUCE,
-    MockCluster,
-    transactional_broker,
-)
+from tests.faults import END_TRANSACTION, OFFSETS_IN_TRANSACTION, MockCluster, transactional_broker
 from tests.streams import Follower, Stream, light_packets, metric
 
 EXACTLY_ONCE = {
@@ -78,21 +72,11 @@ def test_an_end_that_may_be_repeated_is(
     assert follower.n_repeated == 0
 
 
-@pytest.mark.parametrize(
-    ("request_kind", "error"),
-    [
-        (END_TRANSACTION, KafkaError.PRODUCER_FENCED),
-        (PRODUCE, KafkaError.INVALID_PRODUCER_EPOCH),
-    ],
-    ids=["at its end", "at a record"],
-)
-def test_a_fenced_producer_ends_the_service(
-    cluster: MockCluster, tmp_path: Path, request_kind: int, error: int
-) -> None:
+def test_a_fenced_producer_ends_the_service(cluster: MockCluster, tmp_path: Path) -> None:
     stream = Stream(cluster)
     with stream.serve(tmp_path / "log", EXACTLY_ONCE) as service:
         service.wait_for_event("partitions assigned")
-        cluster.fail(request_kind, [error])
+        cluster.fail(END_TRANSACTION, [KafkaError.PRODUCER_FENCED])
         stream.produce(light_packets(), 100)
         assert service.process.wait(60) == 1
         assert f"another process works as '{stream.name}-one' and takes over" in service.tail()
