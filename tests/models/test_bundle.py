@@ -17,6 +17,7 @@ from models.bundle import DEPLOYED_MODEL, MANIFEST_KEY, Card, Manifest, ModelCla
 from models.errors import BundleError
 from models.export import write
 from models.runtime import load_classifier
+from models.simulate.parts import CLASSES
 
 
 def resign(path: Path, content: bytes) -> None:
@@ -47,11 +48,11 @@ def test_a_sound_bundle_loads(bundle_path: Path, manifest: Manifest) -> None:
 def test_the_deployed_bundle_is_sound_and_says_what_it_is() -> None:
     bundle = load_classifier().bundle
     assert bundle.path == DEPLOYED_MODEL
-    assert [c.name for c in bundle.manifest.classes] == ["SNIa", "SNIbc", "SNII"]
+    assert tuple(c.name for c in bundle.manifest.classes) == CLASSES
     assert set(bundle.manifest.surveys) == {"ztf", "lsst"}
     for text in (bundle.manifest.notice, bundle.card.notice):
-        assert "simulated DES supernovae" in text
-        assert "mean little" in text
+        assert "Trained on simulations only" in text
+        assert "no real test" in text
 
 
 def test_missing_model(tmp_path: Path) -> None:
