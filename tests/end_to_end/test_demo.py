@@ -44,4 +44,4 @@ def test_demo_adds_up_and_ends_by_itself() -> None:
         assert mark == "ok"
         assert left == right != "0"
     assert re.search(r"end-to-end latency: median \d+\.\d+ s", done.stdout)
-    assert "simulated DES supernovae" in " ".join(done.stdout.split())
+    assert "Trained on simulations only" in " ".join(done.stdout.split())

@@ -55,7 +55,7 @@ def test_the_summary_adds_up(replayed: tuple[Path, str]) -> None:
     out, summary = replayed
     outcomes = Counter(pq.read_table(out)["outcome"].to_pylist())
     alerts = outcomes["classified"] + outcomes["not_classified"]
-    for line in (f"{alerts} alerts in", "alerts/s", "simulated DES supernovae", str(out)):
+    for line in (f"{alerts} alerts in", "alerts/s", "Trained on simulations only", str(out)):
         assert line in " ".join(summary.split())
     numbers = {
         tuple(line.split()[:-1]): int(line.split()[-1])

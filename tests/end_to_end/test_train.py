@@ -13,6 +13,9 @@ from models.bundle import load_bundle
 from tests.models.supernovae import write_spcc
 
 
+RECIPE = Path(__file__).parents[2] / "models" / "recipes" / "spcc.toml"
+
+
 def _tinyt2(*arguments: str | Path) -> str:
     command = [sys.executable, "-m", "deploy.cli", *map(str, arguments)]
     environment = {**os.environ, "COLUMNS": "120"}
@@ -24,7 +27,7 @@ def _tinyt2(*arguments: str | Path) -> str:
 def test_a_model_that_was_just_trained_serves(tmp_path: Path, alerts_dir: Path) -> None:
     (tmp_path / "data").mkdir()
     data = write_spcc(tmp_path / "data", per_template=30)
-    said = _tinyt2("train", "--data", data, "--out", tmp_path / "run", "--epochs", "2")
+    said = _tinyt2("train", RECIPE, "--data", data, "--out", tmp_path / "run", "--epochs", "2")
     bundle = load_bundle(tmp_path / "run" / "model.onnx")
     assert bundle.sha256 in said
     assert "last detection" in said
