@@ -12,7 +12,6 @@ import pyarrow.parquet as pq
 from models.bundle import load_bundle
 from tests.models.supernovae import write_spcc
 
-
 RECIPE = Path(__file__).parents[2] / "models" / "recipes" / "spcc.toml"
 
 
