@@ -18,7 +18,7 @@ import numpy.typing as npt
 from models.datasets import LabelledCurves
 from models.errors import DataError
 from models.features import n_usable
-from models.lightcurve import BANDS, LightCurves
+from models.lightcurve import LightCurves
 from models.runtime import Classifier, Predictions
 
 __all__ = [
@@ -38,8 +38,6 @@ UNKNOWN: Final = -1
 
 Carried = Callable[[LightCurves, npt.NDArray[np.float64]], LightCurves]
 """What alerts carry of curves at their triggers: the same n curves with fewer observations."""
-
-_SURVEYS: Final = np.array([band.survey for band in BANDS])
 
 
 def everything(curves: LightCurves, trigger_mjd: npt.NDArray[np.float64]) -> LightCurves:
@@ -206,7 +204,7 @@ def answer(
         label=_labels(data, model.classes)[some.curve],
         object_id=data.object_id[some.curve],
         count=count[rows],
-        survey=_SURVEYS[curves.band[curves.splits[:-1][rows]]],
+        survey=curves.survey[rows],
         refused=len(alerts) - len(rows),
     )
 

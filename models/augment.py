@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from models.lightcurve import BANDS, DETECTION_SNR, LightCurves
+from models.lightcurve import DETECTION_SNR, LOG_WAVELENGTH, LightCurves
 from models.recipe import AugmentationRecipe
 
 __all__ = [
@@ -28,8 +28,6 @@ __all__ = [
     "random_detection",
 ]
 
-_SURVEY: Final = np.array([band.survey for band in BANDS])
-_LOG_WAVELENGTH: Final = np.log(np.array([band.wavelength_aa for band in BANDS]) / 6000.0)
 _ZTF_DAYS: Final = 30.0
 """History that a ZTF alert carries."""
 _LSST_DAYS: Final = 365.0
@@ -79,9 +77,7 @@ def as_alerts(
     Of which kind an alert is, is drawn from ``rng``.
     """
     n, counts = len(curves), curves.n_observations
-    first_band = curves.band[np.minimum(curves.splits[:-1], max(len(curves.band) - 1, 0))]
-    survey = _SURVEY[first_band]
-    ztf, lsst = survey == "ztf", survey == "lsst"
+    ztf, lsst = curves.survey == "ztf", curves.survey == "lsst"
     days = np.where(ztf, _ZTF_DAYS, np.where(lsst, _LSST_DAYS, np.inf))
     limits = ztf & (rng.random(n) >= _ZTF_FORCED)
     begin = np.where(
@@ -133,7 +129,7 @@ def _warp(
     stretch = np.repeat(np.exp(rng.normal(0.0, how.stretch, n)), counts)
     trigger = np.repeat(trigger_mjd, counts)
     slope = np.repeat(rng.normal(0.0, how.tilt, n), counts)
-    factor = np.exp(slope * _LOG_WAVELENGTH[curves.band]).astype(np.float32)
+    factor = np.exp(slope * LOG_WAVELENGTH[curves.band]).astype(np.float32)
     return replace(
         curves,
         mjd=trigger + (curves.mjd - trigger) * stretch,

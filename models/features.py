@@ -45,7 +45,7 @@ import numpy.typing as npt
 
 from models.errors import DataError
 from models.jit import compiled
-from models.lightcurve import BANDS, LightCurves
+from models.lightcurve import LOG_WAVELENGTH, LightCurves
 
 __all__ = [
     "FEATURE_SPEC",
@@ -99,9 +99,8 @@ OBJECT_CHANNELS: Final[tuple[str, ...]] = (
 )
 """[G]"""
 
-_LOG_WAVELENGTH: Final = np.log(np.array([band.wavelength_aa for band in BANDS]) / 6000.0)
 _SLOT: Final = np.argmin(
-    np.abs(_LOG_WAVELENGTH[:, None] - _LOG_WAVELENGTH[None, :_SLOTS]), axis=1
+    np.abs(LOG_WAVELENGTH[:, None] - LOG_WAVELENGTH[None, :_SLOTS]), axis=1
 ).astype(np.int64)
 _ALIGN: Final = 8
 _AGE_DAYS: Final = 20.0
@@ -213,7 +212,7 @@ def _tensors(
         curves.flux,
         curves.flux_err,
         curves.detected,
-        _LOG_WAVELENGTH,
+        LOG_WAVELENGTH,
         _SLOT,
         tokens,
         mask,

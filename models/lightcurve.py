@@ -28,6 +28,7 @@ __all__ = [
     "DETECTION",
     "DETECTION_SNR",
     "FORCED",
+    "LOG_WAVELENGTH",
     "UPPER_LIMIT",
     "Band",
     "LightCurves",
@@ -81,6 +82,10 @@ LSST and ZTF wavelengths as in the t2 paper (arXiv 2303.08951); those of DES (DE
 SDSS and Pan-STARRS1 are pivot wavelengths of the SVO filter profile service.
 """
 
+LOG_WAVELENGTH: Final = np.log(np.array([band.wavelength_aa for band in BANDS]) / 6000.0)
+"""ln(effective wavelength / 6000 A) by row of `BANDS`."""
+
+_SURVEY: Final = np.array([band.survey for band in BANDS])
 _INDEX: Final = {band.key: i for i, band in enumerate(BANDS)}
 
 DETECTION: Final = 0
@@ -152,6 +157,12 @@ class LightCurves:
     def n_observations(self) -> npt.NDArray[np.int64]:
         """Return the number of observations of each curve, [n]."""
         return np.diff(self.splits)
+
+    @property
+    def survey(self) -> npt.NDArray[np.str_]:
+        """Return the survey of each curve's first observation, [n]; any where it has none."""
+        first = np.minimum(self.splits[:-1], max(len(self.band) - 1, 0))
+        return np.asarray(_SURVEY[self.band[first]])
 
     @classmethod
     def from_observations(

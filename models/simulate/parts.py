@@ -18,7 +18,7 @@ from models.simulate.classes import populations
 from models.simulate.simulation import simulate
 from models.split import Parts
 
-__all__ = ["CLASSES", "SURVEYS", "simulated_parts", "simulated_survey"]
+__all__ = ["CLASSES", "SURVEYS", "simulated_parts"]
 
 CLASSES: Final = (
     "mu-Lens",
@@ -48,6 +48,9 @@ def simulated_parts(recipe: DataRecipe, inputs: Path, console: Console | None = 
     have other objects in each.
     """
     sizes = (recipe.per_class, recipe.held_out_per_class, recipe.held_out_per_class)
+    # Once: a population keeps the tables that it makes of its spectra.
+    known = populations(inputs)
+    classes = {name: known[name] for name in CLASSES}
     made: dict[str, LabelledCurves] = {}
     spoilt: dict[str, LightCurves] = {}
     with Progress(console=console) as progress:
@@ -56,7 +59,10 @@ def simulated_parts(recipe: DataRecipe, inputs: Path, console: Console | None = 
             done = len(SURVEYS) * len(CLASSES) * sum(sizes[:i])
             surveys = []
             for survey in SURVEYS:
-                surveys.append(simulated_survey(survey, n, recipe, inputs, part))
+                seed = recipe.split_seed
+                surveys.append(
+                    simulate(n, survey, seed, inputs, classes=classes, part=part, split_seed=seed)
+                )
                 done += len(CLASSES) * n
                 progress.update(task, completed=done)
             made[part] = _together(surveys)
@@ -71,22 +77,6 @@ def simulated_parts(recipe: DataRecipe, inputs: Path, console: Console | None = 
     )
     return Parts(
         made["train"], made["validation"], {"templates": made["test"]}, tuple(held_out), spoilt
-    )
-
-
-def simulated_survey(
-    survey: str, per_class: int, recipe: DataRecipe, inputs: Path, part: str
-) -> LabelledCurves:
-    """Simulate one part of one survey."""
-    known = populations(inputs)
-    return simulate(
-        per_class,
-        survey,
-        recipe.split_seed,
-        inputs,
-        classes={name: known[name] for name in CLASSES},
-        part=part,
-        split_seed=recipe.split_seed,
     )
 
 
