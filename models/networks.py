@@ -14,8 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from models.errors import ConfigurationError
-from models.feature_sets import FeatureSet, Inputs, feature_set
-from models.features import FEATURE_SPEC
+from models.feature_sets import FeatureSet, Inputs, ObservationTokens, ProcessGrid
 from models.lightcurve import LightCurves
 from models.recipe import NetworkRecipe
 from models.t2 import T2, T2Config
@@ -51,10 +50,10 @@ class Network(Protocol):
 def features_of(recipe: NetworkRecipe) -> FeatureSet:
     """Return the features that a network reads; `ConfigurationError` for unknown bands."""
     if recipe.kind == "tiny":
-        return feature_set(FEATURE_SPEC)
+        return ObservationTokens()
     if not recipe.bands:
         raise ConfigurationError('[network] bands: say in which bands t2 reads curves: ["lsst:g"]')
-    return feature_set(f"gp-grid/1:{','.join(recipe.bands)}")
+    return ProcessGrid(tuple(recipe.bands))
 
 
 def build(recipe: NetworkRecipe, n_classes: int, rejects: bool, seed: int) -> Tiny | T2:
