@@ -61,7 +61,7 @@ format: $(FULL) ## format the code
 constraints: ## renew constraints.txt from one clean install
 	@scratch=$$(mktemp -d); trap 'rm -rf "$$scratch"' EXIT; \
 	$(PYTHON) -m venv "$$scratch/venv"; \
-	"$$scratch/venv/bin/python" -m pip install -qq --upgrade setuptools; \
+	"$$scratch/venv/bin/python" -m pip install -qq --upgrade setuptools numpy Cython; \
 	"$$scratch/venv/bin/python" -m pip install -qq --no-build-isolation ".[dev]"; \
 	{ echo "# One clean install of tinyt2[dev]: made by 'make constraints', used by every install."; \
 	  "$$scratch/venv/bin/python" -m pip freeze --all --exclude pip --exclude tinyt2 \
@@ -89,8 +89,9 @@ $(LIGHT): $(PINS) | $(CREATED)
 	@$(PIP_INSTALL) --no-compile --no-build-isolation --editable ".[demo]"
 	@touch $@
 
+# sncosmo and what it needs are built from source, with numpy and Cython.
 $(FULL): $(PINS) | $(CREATED)
 	@echo "installing everything"
-	@$(PIP_INSTALL) setuptools
+	@$(PIP_INSTALL) setuptools numpy Cython
 	@$(PIP_INSTALL) --no-build-isolation --editable ".[dev]"
 	@touch $(LIGHT) $@
