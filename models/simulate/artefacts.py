@@ -32,7 +32,10 @@ _Signal: TypeAlias = Callable[[np.random.Generator, Visits], npt.NDArray[np.floa
 _HALF_WINDOW_DAYS: Final = (20.0, 90.0)
 _SMALLEST_BATCH: Final = 64
 _PATIENCE: Final = 100
-_CONSTANT_SNR: Final = (5.0, 60.0)
+_LEVEL: Final = (2.0, 7.7)  # log10 of nJy: magnitudes 26.4 to 12.2
+_LEVEL_SNR: Final = (0.6, 2.5)  # log10
+_ERROR_SCATTER: Final = 0.2  # natural logarithm
+_ONE_BAND: Final = 0.25
 _COLOUR_SCATTER: Final = 0.3  # of ln(flux) between bands
 _NIGHT_DAYS: Final = 0.2  # a moving object stays within the same pixels for no longer
 _COLOUR: Final = {"u": 1.6, "g": 0.5, "r": 0.0, "i": -0.15, "z": -0.15, "y": -0.15}
@@ -61,32 +64,32 @@ def artefacts(
 def flattened(curves: LightCurves, rng: np.random.Generator) -> LightCurves:
     """Return curves as they would be if nothing varied: no flux, a constant one, or one point.
 
-    Of each a third, in the cadence and with the errors of ``curves``; half of the first two
-    without any noise. A model that is sure of a class here reads what is not there.
+    Of each a third, in the cadence of ``curves``. Fluxes are of any size and significance; half
+    of the curves are without any noise, half of one colour, a quarter has but one band. A
+    model that is sure of a class here reads what is not there.
     """
     n, counts = len(curves), curves.n_observations
-    kind = np.repeat(rng.integers(0, 3, n), counts)
-    low, high = _CONSTANT_SNR
-    typical = np.repeat(np.sqrt(_mean(curves.flux_err.astype(np.float64) ** 2, curves)), counts)
-    level = np.repeat(
-        rng.choice([-1.0, 1.0, 1.0], n) * np.exp(rng.uniform(np.log(low), np.log(high), n)), counts
+    owner = np.repeat(np.arange(n), counts)
+    kind = rng.integers(0, 3, n)
+    level = 10 ** rng.uniform(*_LEVEL, n) * rng.choice([-1.0, 1.0, 1.0], n)
+    colour = rng.normal(0.0, _COLOUR_SCATTER, (n, len(BANDS))) * rng.integers(0, 2, (n, 1))
+    own = level[owner] * np.exp(colour[owner, curves.band])
+    snr = 10 ** rng.uniform(*_LEVEL_SNR, n)
+    error = np.abs(own) / snr[owner] * np.exp(_ERROR_SCATTER * rng.standard_normal(len(owner)))
+    is_flat = kind[owner] == 0
+    error = np.where(is_flat, curves.flux_err, error)
+    noise = rng.integers(0, 2, n)[owner] * rng.standard_normal(len(owner)) * error
+    flux = np.where(is_flat, 0.0, own) + noise
+    detected = ~is_flat & (np.abs(flux) >= DETECTION_SNR * error)
+    chosen = curves.splits[:-1] + (rng.random(n) * counts).astype(np.int64)
+    chosen = np.minimum(chosen, len(owner) - 1)
+    one_band = (rng.random(n) < _ONE_BAND)[owner]
+    keep = (kind[owner] < 2) & (~one_band | (curves.band == curves.band[chosen][owner]))
+    keep[chosen[counts > 0]] = True
+    changed = replace(
+        curves, flux=flux.astype(np.float32), flux_err=error.astype(np.float32), detected=detected
     )
-    colour = rng.normal(0.0, _COLOUR_SCATTER, (n, len(BANDS)))
-    own = np.exp(colour[np.repeat(np.arange(n), counts), curves.band])
-    noise = np.repeat(rng.integers(0, 2, n), counts) * rng.standard_normal(len(kind))
-    flux = np.where(kind == 0, 0.0, level * own * typical) + noise * curves.flux_err
-    detected = (kind > 0) & (np.abs(flux) >= DETECTION_SNR * curves.flux_err)
-    first = curves.splits[:-1][counts > 0] + rng.integers(0, counts[counts > 0])
-    keep = kind < 2
-    keep[first] = True
-    changed = replace(curves, flux=flux.astype(np.float32), detected=detected)
     return changed.where(keep)
-
-
-def _mean(values: npt.NDArray[np.float64], curves: LightCurves) -> npt.NDArray[np.float64]:
-    total = np.append(0.0, np.cumsum(values))
-    sums = total[curves.splits[1:]] - total[curves.splits[:-1]]
-    return np.asarray(sums / np.maximum(curves.n_observations, 1))
 
 
 def artefacts_of_kind(

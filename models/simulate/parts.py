@@ -95,9 +95,9 @@ def _together(surveys: list[LabelledCurves]) -> LabelledCurves:
 def _artefacts(
     n: int, data: LabelledCurves, recipe: DataRecipe, part: int, inputs: Path
 ) -> LightCurves:
-    """Return artefacts of both surveys and, as a third, objects whose variation is taken away."""
+    """Return artefacts of both surveys and, as a half, objects whose variation is taken away."""
     rng = np.random.default_rng([recipe.split_seed, 7, part])
-    n_flat = n // 3
+    n_flat = n // 2
     seen = [artefacts((n - n_flat) // len(SURVEYS), survey, rng, inputs) for survey in SURVEYS]
     flat = flattened(data.curves.take(rng.permutation(len(data))[:n_flat]), rng)
     return LightCurves.concatenate([*seen, flat])

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.jit import compiled
-from models.lightcurve import BANDS, DETECTION_SNR, LightCurves
+from models.lightcurve import BANDS, LightCurves
 from models.simulate.dust import COEFFICIENTS, draw_reddening
 from models.simulate.observatory import Observatory
 from models.simulate.source import REFERENCE_DAYS, Sources
@@ -28,7 +28,7 @@ GENUINE_SNR: Final = 3.0
 """A detection of a true difference below this many sigma is called noise."""
 _REFERENCE_GAP_DAYS: Final = (20.0, 400.0)
 _REFERENCE_SPAN_DAYS: Final = (40.0, 500.0)
-_SCATTER: Final = 0.35  # of the quality of subtractions, natural logarithm
+_SCATTER: Final = 0.25  # of the quality of subtractions, natural logarithm
 _WORSE: Final = (2.0, 5.0)
 
 
@@ -85,23 +85,32 @@ def measure(
     noise = rng.standard_normal(len(source)) * np.where(worse, rng.uniform(*_WORSE, len(source)), 1)
     # The reference's own noise is drawn once per band: take its part out of the rest.
     independent = np.sqrt(np.maximum(error**2 - reference_error[source, band] ** 2, 0.0))
-    flux = (difference + noise * independent - offset[source, band]).astype(np.float32)
+    scatter = rng.uniform(*observatory.programme.scatter, len(reference))[source]
+    noise = scatter * (noise * independent - offset[source, band])
+    flux = (difference + noise).astype(np.float32)
+    needed = rng.normal(*observatory.programme.detection_snr, len(source))
+    needed = np.maximum(needed, observatory.programme.faintest_snr)
+    missed = rng.uniform(*observatory.programme.missed, len(reference))[source]
+    detected = (np.abs(flux) >= needed * error) & (rng.random(len(source)) >= missed)
     keep = np.maximum(total, reference_flux) < observatory.saturation[band]
-    genuine = np.abs(difference) >= GENUINE_SNR * error
-    return _curves(visits, flux, error.astype(np.float32), keep), genuine[keep]
+    genuine = np.abs(difference) >= GENUINE_SNR * scatter * error
+    if observatory.programme.sky_errors:
+        error = np.where(detected, error, visits.depth / 5)
+    return _curves(visits, flux, error.astype(np.float32), detected, keep), genuine[keep]
 
 
 def _curves(
     visits: Visits,
     flux: npt.NDArray[np.float32],
     error: npt.NDArray[np.float32],
+    detected: npt.NDArray[np.bool_],
     keep: npt.NDArray[np.bool_],
 ) -> LightCurves:
     splits = np.zeros(len(visits.reference_mjd) + 1, np.int64)
     np.cumsum(np.bincount(visits.source[keep], minlength=len(splits) - 1), out=splits[1:])
-    flux, error = flux[keep], error[keep]
-    detected = np.abs(flux) >= DETECTION_SNR * error
-    return LightCurves(splits, visits.mjd[keep], visits.band[keep], flux, error, detected)
+    return LightCurves(
+        splits, visits.mjd[keep], visits.band[keep], flux[keep], error[keep], detected[keep]
+    )
 
 
 def _transmission(

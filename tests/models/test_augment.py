@@ -151,7 +151,7 @@ def ages(curves: LightCurves, trigger: np.ndarray) -> np.ndarray:
     return np.repeat(trigger, curves.n_observations) - curves.mjd
 
 
-def test_a_ztf_alert_carries_thirty_days_with_limits_or_forced_fluxes() -> None:
+def test_a_ztf_alert_carries_thirty_days_with_limits_and_some_forced_fluxes() -> None:
     curves, trigger = of_survey("ztf")
     seen = as_alerts(curves, trigger, np.random.default_rng(0))
     assert 20 < ages(seen, trigger).max() <= 30
@@ -159,8 +159,9 @@ def test_a_ztf_alert_carries_thirty_days_with_limits_or_forced_fluxes() -> None:
     undetected = ~seen.detected
     zero = np.add.reduceat(undetected & (seen.flux == 0), seen.splits[:-1])
     all_of = np.add.reduceat(undetected, seen.splits[:-1])
-    assert set((zero / all_of).tolist()) == {0.0, 1.0}
-    assert 0.6 < np.mean(zero > 0) < 0.8
+    some = zero < all_of
+    assert 0.2 < some.mean() < 0.35  # a third has forced fluxes, for a part of its exposures
+    assert 0.15 < np.sum(zero[some]) / np.sum(all_of[some]) < 0.6
 
 
 def test_an_lsst_alert_carries_a_year_and_seldom_what_was_before_the_first_detection() -> None:

@@ -148,6 +148,8 @@ class ThermalPopulation:
     """Peak absolute magnitude (g) that makes a source of this class; 0 for any."""
     ultraviolet_cut_aa: float | None = None
     """Wavelength below which line blanketing absorbs linearly more."""
+    fainter: float = 0.0
+    """Magnitudes by which the brightest are fainter than those of most classes."""
     candidates: int = 4
     """Candidates of each source, of which one is kept by the volume in which it is detected."""
     variable: bool = False
@@ -188,7 +190,7 @@ class ThermalPopulation:
 
     def draw_sources(self, rng: np.random.Generator, n: int, survey: str) -> ThermalSources:
         """Draw sources with all their parameters."""
-        depth = survey_depth(rng, n, survey)
+        depth = survey_depth(rng, n, survey, self.fainter)
         candidates = self.parameters(rng, n * self.candidates)
         dust = rng.exponential(self.reddening, n * self.candidates)
         magnitude = self._absolute(candidates, dust, survey)

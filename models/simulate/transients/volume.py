@@ -35,9 +35,15 @@ _LIGHT_KM_S: Final = 299792.458
 _Z_MIN: Final = 0.002
 _GRID: Final = np.geomspace(_Z_MIN, 4.0, 4000)
 
-_DEPTH: Final = {"ztf": 20.3, "lsst": 23.8}
-"""Peak AB magnitude down to which most sources give several 5-sigma points."""
-_DEPTH_SCATTER: Final = 0.4
+_DEPTH: Final = {"ztf": (17.0, 20.7), "lsst": (19.5, 24.2)}
+"""Peak AB magnitudes between which the depth of a sample lies.
+
+At the faint end most sources still give several detections. A sample of that depth alone is faint:
+its brightest fifth is three fourths of a magnitude from the limit, whereas objects that are
+classified with a spectrum reach their peak at 16.5 to 19 in ZTF (Perley et al. 2020, ApJ 904, 35;
+Fremling et al. 2020, ApJ 895, 32, complete to 18.5). Depths of all classes are drawn alike and
+evenly, so that brightness alone decides little.
+"""
 _DETECTION_BANDS: Final = {"ztf": (6, 7), "lsst": (1, 2, 3, 4)}
 """Rows of `models.lightcurve.BANDS`: the deep or frequent bands."""
 
@@ -59,9 +65,15 @@ def distance_modulus(z: _FloatArray) -> _FloatArray:
     return np.interp(z, _GRID, _MODULUS)
 
 
-def survey_depth(rng: np.random.Generator, n: int, survey: str) -> _FloatArray:
-    """Draw the peak magnitude that n sources must reach; `ConfigurationError` if unknown."""
-    return rng.normal(_of_survey(_DEPTH, survey), _DEPTH_SCATTER, n)
+def survey_depth(
+    rng: np.random.Generator, n: int, survey: str, fainter: float = 0.0
+) -> _FloatArray:
+    """Draw the peak magnitude that n sources must reach; `ConfigurationError` if unknown.
+
+    ``fainter``: magnitudes by which the bright end is fainter than that of most classes.
+    """
+    bright, faint = _of_survey(_DEPTH, survey)
+    return rng.uniform(bright + fainter, faint, n)
 
 
 def detection_bands(survey: str) -> tuple[int, ...]:
