@@ -80,15 +80,15 @@ PROGRAMMES: Final[dict[str, Programme]] = {
 }
 """Survey -> its programme.
 
-ZTF: Bellm et al. 2019 (PASP 131, 018002; public g, r every 3 and later 2 nights, each band once a
-night; public alerts have no i, which is kept for a few); saturation Masci et al. 2019. An alert needs
-S/N 5 of the matched filter, not of the photometry that it reports, whose error is about twice
-the scatter: of 22,640 detections of SNe Ia 9 % have an S/N below 5, the faintest 2.7, and
-measurements scatter about the line between those of the nights before and after by .5 of their
-errors, at any S/N; so do two of the same night in real alerts. Limits are of the image's noise
-alone, and forced fluxes of real alerts are significant in exposures that made no alert. LSST:
-saturation of 30 s visits of the Science Requirements Document (LPM-17), about 16 mag; that
-detections are not quite those of the photometry's S/N is an assumption.
+ZTF: Bellm et al. 2019 (PASP 131, 018002; public g, r every 3 and later 2 nights, each band once
+a night; public alerts have no i, which is kept for a few); saturation Masci et al. 2019. An alert
+needs S/N 5 of the matched filter, not of the photometry that it reports, whose error is about
+twice the scatter: of 22,640 detections of real SNe Ia 9 % have an S/N below 5 and 1 % one below
+3.3, and in each range of S/N from 3 to 30 measurements scatter about the line between those of
+nights before and after by .45 to .55 of their errors; so do two of one night in real alerts. Limits
+are of the image's noise alone, and forced fluxes of real alerts are significant in exposures that
+made no alert. LSST: saturation of 30 s visits of the Science Requirements Document (LPM-17),
+about 16 mag; that its detections are not quite those of the photometry's S/N is an assumption.
 """
 
 
