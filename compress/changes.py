@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -87,9 +87,7 @@ def judged(classifier: Classifier, data: LabelledCurves, seed: int = 0) -> Answe
     return answer(Served(classifier), data, alerts, carried_by_alerts(seed))
 
 
-def changes(
-    before: Answers, after: Answers, bootstrap: int = BOOTSTRAP, seed: int = 0
-) -> Changes:
+def changes(before: Answers, after: Answers, bootstrap: int = BOOTSTRAP, seed: int = 0) -> Changes:
     """Compare the answers of two models; `DataError` when they share no alert or class."""
     before, after = shared(before, after)
     if not len(before):

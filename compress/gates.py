@@ -1,8 +1,8 @@
 """What a smaller model may lose against the one it comes from, class by class.
 
-A mean hides what compression does: rare classes are lost first (the "Class-dependent
-compression" and "the truth is rarely pure" findings, arXiv 1911.05248 and 2310.01382). So
-every class has a gate of its own, and so have alerts with few detections.
+A mean hides what compression does: it is paid for by some classes (arXiv 1909.10364,
+1911.05248), and a figure can stay while the answers change (arXiv 2310.01382). So every
+class has a gate of its own, and so have alerts with few detections.
 
 A change beyond a limit counts when its paired 95 % interval by object excludes zero. For
 classes named as rare, for the calibration error and for the agreement the value counts as

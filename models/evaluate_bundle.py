@@ -315,7 +315,9 @@ def _reliability(known: Answers) -> list[dict[str, float]]:
 def _by_survey(answers: dict[str, Answers], config: EvaluationConfig) -> dict[str, Any]:
     surveys = sorted({str(name) for a in answers.values() for name in np.unique(a.survey)})
     return {
-        survey: {name: answer_figures(a.where(a.survey == survey), config) for name, a in answers.items()}
+        survey: {
+            name: answer_figures(a.where(a.survey == survey), config) for name, a in answers.items()
+        }
         for survey in surveys
     }
 

@@ -28,7 +28,7 @@ from typing import IO, Annotated, Final
 from pydantic import Field, TypeAdapter, ValidationError
 
 from models.bundle import CARD_NAME, DEPLOYED_MODEL, load_bundle
-from models.errors import BundleError, ConfigurationError
+from models.errors import BundleError, BusyError, ConfigurationError
 from models.runtime import OnnxClassifier, load_classifier
 
 __all__ = ["ModelStore", "StoreState"]
@@ -183,7 +183,7 @@ class ModelStore:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise ConfigurationError(
+                raise BusyError(
                     f"{self._folder} is in use by {file.read() or 'another process'}: wait for it "
                     "or stop it",
                     self._folder,
