@@ -150,7 +150,7 @@ def test_what_is_an_artefact_is_learnt(data: Path) -> None:
     model = learning.best_model()
     others, trigger = random_curves([20] * 100, seed=2, bands=[9, 10, 11, 12])
     logits, score = curve_scores(model, learning.features, others, trigger)
-    _, of_objects, _ = learning.validation_answers(model)
+    _, of_objects = learning.validation.scores(model)
     assert np.median(score) > np.quantile(of_objects, 0.9)
     assert np.mean(softmax(logits).max(axis=1)) < 0.6
 
