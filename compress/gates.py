@@ -16,12 +16,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Annotated, Final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import Field, field_validator
 from rich.table import Table
 
 from compress.changes import BOOTSTRAP, Change, Changes, Interval, changes
 from models.answers import Answers
 from models.errors import ConfigurationError, GateError
+from models.recipe import Section
 
 __all__ = ["GateRecipe", "GateResult", "check"]
 
@@ -31,20 +32,18 @@ Nats = Annotated[float, Field(ge=0)]
 _OVERALL: Final = {"log_loss": "log-loss", "flat_log_loss": "flat log-loss", "ece": "ECE"}
 
 
-class GateRecipe(BaseModel):
+class GateRecipe(Section):
     """What may be lost."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
     max_recall_drop: Fraction = 0.02
     """Fall of the recall of any class; 0.02 are two points."""
-    rare: list[str] = []
+    rare: list[str] = Field(default=[])
     """Classes whose false negatives are held down whatever their interval."""
     max_fnr_rise: Fraction = 0.02
     """Rise of the false-negative rate (1 - recall) of these classes."""
     max_flat_log_loss_rise: Nats = 0.02
     """Rise of the log-loss that counts all classes alike, nats."""
-    slices: list[Annotated[int, Field(ge=1)]] = [1, 4, 10, 30]
+    slices: list[Annotated[int, Field(ge=1)]] = Field(default=[1, 4, 10, 30])
     """Alerts with so many detections up to the next number are a slice of their own."""
     max_flat_log_loss_rise_slice: Nats = 0.05
     """Rise of the flat log-loss of any slice, nats."""

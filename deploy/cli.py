@@ -216,6 +216,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Folder of an earlier run: begin with its weights, to fine-tune."),
+    ] = None,
 ) -> None:
     """Train a model on labelled light curves and export it as a bundle.
 
@@ -228,7 +232,8 @@ def train(
 
     changes = {"seed": seed, "epochs": epochs}
     console = Console()
-    path = run(training.load_recipe(recipe, changes), data, out, resume, console)
+    told = training.load_recipe(recipe, changes)
+    path = run(told, data, out, resume, console, start=start)
     display.show_model(console, load_classifier(path).bundle)
 
 
