@@ -6,6 +6,7 @@ and serving never loads torch.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from importlib.metadata import version
@@ -23,7 +24,14 @@ from deploy.logs import configure_logs
 from deploy.secrets import scrubbed
 from deploy.settings import load_settings
 from deploy.times import parse_time
-from models.errors import AccountingError, ConfigurationError, DeliveryError, TinyT2Error
+from models.errors import (
+    AccountingError,
+    BusyError,
+    ConfigurationError,
+    DeliveryError,
+    GateError,
+    TinyT2Error,
+)
 
 __all__ = ["app", "main"]
 
@@ -208,6 +216,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Folder of an earlier run: begin with its weights, to fine-tune."),
+    ] = None,
 ) -> None:
     """Train a model on labelled light curves and export it as a bundle.
 
@@ -220,7 +232,8 @@ def train(
 
     changes = {"seed": seed, "epochs": epochs}
     console = Console()
-    path = run(training.load_recipe(recipe, changes), data, out, resume, console)
+    told = training.load_recipe(recipe, changes)
+    path = run(told, data, out, resume, console, start=start)
     display.show_model(console, load_classifier(path).bundle)
 
 
@@ -379,17 +392,27 @@ def model_show(
 
 
 def main() -> None:
-    """Run the command. Errors end with one line: exit code 1 for a failure at work, else 2."""
+    """Run the command. Errors end with one line.
+
+    Exit code 1 for a failure at work or a refused model, `os.EX_TEMPFAIL` (75) while another
+    process does the same work, else 2.
+    """
     try:
         app()
     except TinyT2Error as error:
         Console(stderr=True, soft_wrap=True).print(
             f"[bold red]error:[/] {escape(scrubbed(str(error)))}", highlight=False
         )
-        sys.exit(1 if isinstance(error, AccountingError | DeliveryError) else 2)
+        sys.exit(_exit_code(error))
     except Exception:  # a defect: its traceback must not show a secret either
         sys.stderr.write(scrubbed(traceback.format_exc()))
         sys.exit(1)
+
+
+def _exit_code(error: TinyT2Error) -> int:
+    if isinstance(error, BusyError):
+        return os.EX_TEMPFAIL
+    return 1 if isinstance(error, AccountingError | DeliveryError | GateError) else 2
 
 
 if __name__ == "__main__":

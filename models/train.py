@@ -37,15 +37,17 @@ def run(
     resume: bool = False,
     console: Console | None = None,
     bootstrap: int = 500,
+    start: Path | None = None,
 ) -> Path:
     """Train a model on the data in a folder and write its bundle; return its path.
 
     ``out`` receives ``model.onnx``, ``card.json``, ``metrics.csv`` and
     ``checkpoint.pt``. With ``resume`` the run in ``out`` is taken up where it
-    stopped, to the same result. Raise `DataError` when the data is not as its
+    stopped, to the same result. ``start`` is the folder of an earlier run whose
+    weights this one begins with: to fine-tune. Raise `DataError` when the data is not as its
     loader documents, `ConfigurationError` when the run to resume is another one.
     """
-    return train_on(load_parts(recipe.data, data), recipe, out, resume, console, bootstrap)
+    return train_on(load_parts(recipe.data, data), recipe, out, resume, console, bootstrap, start)
 
 
 def train_on(
@@ -55,11 +57,12 @@ def train_on(
     resume: bool = False,
     console: Console | None = None,
     bootstrap: int = 500,
+    start: Path | None = None,
 ) -> Path:
     """Train on parts that are loaded, and do all else that `run` does."""
     console = console or Console()
     with torch_threads(recipe.training.threads):
-        trainer = Trainer(parts, recipe)
+        trainer = Trainer(parts, recipe, start)
         out.mkdir(parents=True, exist_ok=True)
         if resume and (out / CHECKPOINT_NAME).exists():
             trainer.resume(out)

@@ -33,8 +33,9 @@ from torch.nn.functional import (
 )
 
 from models.augment import alert_views
+from models.bundle import load_bundle
 from models.errors import ConfigurationError
-from models.export import replace
+from models.export import MODEL_NAME, replace
 from models.feature_sets import FeatureSet, Inputs
 from models.features import LENGTH_BUCKETS, n_usable
 from models.lightcurve import LightCurves
@@ -66,9 +67,13 @@ class EpochRecord:
 
 
 class Trainer:
-    """A training run that can be stopped after any epoch and taken up again."""
+    """A training run that can be stopped after any epoch and taken up again.
 
-    def __init__(self, parts: Parts, recipe: Recipe) -> None:
+    With ``start``, the folder of an earlier run, it begins with the weights of its best epoch;
+    `ConfigurationError` when these are of other classes or of another network.
+    """
+
+    def __init__(self, parts: Parts, recipe: Recipe, start: Path | None = None) -> None:
         self.recipe = recipe
         self.parts = parts
         self.seconds = 0.0
@@ -79,7 +84,8 @@ class Trainer:
         self.steps = math.ceil(self.pool.size / recipe.training.batch)
         self.validation = ValidationAlerts(parts.validation, self.features, recipe.data.split_seed)
         self.class_weight = _class_weight(parts.train.label, recipe, len(parts.train.classes))
-        self.averaged = Averaged(self._new_model().to(self._device), recipe.training, self.steps)
+        network = self._new_model() if start is None else self._started_from(start)
+        self.averaged = Averaged(network.to(self._device), recipe.training, self.steps)
         self.best = copy.deepcopy(self.averaged.model.state_dict())
         self.history: list[EpochRecord] = []
 
@@ -129,15 +135,33 @@ class Trainer:
             self.best = copy.deepcopy(self.averaged.average.state_dict())
         return record
 
+    def _built(self) -> Tiny | T2:
+        n_classes, rejects = len(self.parts.train.classes), bool(self.parts.artefacts)
+        return build(self.recipe.network, n_classes, rejects, self.recipe.training.seed)
+
+    def _started_from(self, folder: Path) -> Tiny | T2:
+        path, classes = folder / MODEL_NAME, self.parts.train.classes
+        known = tuple(known.name for known in load_bundle(path).manifest.classes)
+        if known != classes:
+            raise ConfigurationError(
+                f"{path} knows the classes {', '.join(known)}, the data has "
+                f"{', '.join(classes)}: train without start",
+                folder,
+            )
+        network = self._built()
+        try:
+            network.load_state_dict(trained_before(folder, len(classes))[0].state_dict())
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"the network in {folder} is not that of the recipe: copy [network], and whether "
+                "there are artefacts, from the card there",
+                folder,
+            ) from error
+        return network
+
     def _new_model(self) -> Tiny | T2:
-        training = self.recipe.training
-        network = build(
-            self.recipe.network,
-            len(self.parts.train.classes),
-            bool(self.parts.artefacts),
-            training.seed,
-        )
-        rng = np.random.default_rng([training.seed, 4])
+        network = self._built()
+        rng = np.random.default_rng([self.recipe.training.seed, 4])
         curves = self.parts.train.curves
         some = curves.take(rng.permutation(len(curves))[:_STANDARDISED_ON])
         views, trigger = alert_views(some, rng, self.recipe.augmentation)
