@@ -6,6 +6,7 @@ and serving never loads torch.
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from importlib.metadata import version
@@ -23,7 +24,14 @@ from deploy.logs import configure_logs
 from deploy.secrets import scrubbed
 from deploy.settings import load_settings
 from deploy.times import parse_time
-from models.errors import AccountingError, ConfigurationError, DeliveryError, TinyT2Error
+from models.errors import (
+    AccountingError,
+    BusyError,
+    ConfigurationError,
+    DeliveryError,
+    GateError,
+    TinyT2Error,
+)
 
 __all__ = ["app", "main"]
 
@@ -208,6 +216,10 @@ def train(
     seed: Annotated[int | None, typer.Option(help="Instead of the recipe's.")] = None,
     epochs: Annotated[int | None, typer.Option(min=1, help="Instead of the recipe's.")] = None,
     resume: Annotated[bool, typer.Option(help="Go on from the last checkpoint.")] = False,
+    start: Annotated[
+        Path | None,
+        typer.Option(help="Folder of an earlier run: begin with its weights, to fine-tune."),
+    ] = None,
 ) -> None:
     """Train a model on labelled light curves and export it as a bundle.
 
@@ -220,7 +232,47 @@ def train(
 
     changes = {"seed": seed, "epochs": epochs}
     console = Console()
-    path = run(training.load_recipe(recipe, changes), data, out, resume, console)
+    told = training.load_recipe(recipe, changes)
+    path = run(told, data, out, resume, console, start=start)
+    display.show_model(console, load_classifier(path).bundle)
+
+
+@app.command()
+def compress(
+    recipe: Annotated[
+        Path, typer.Argument(help="Recipe in TOML; those shipped are in compress/recipes.")
+    ],
+    data: Annotated[
+        Path, typer.Option(help="Folder with the training set, or the simulator's inputs.")
+    ] = Path(),
+    out: Annotated[
+        Path, typer.Option(help="Folder for stages, report and the final model.onnx.")
+    ] = Path("runs/compress"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up what an earlier run of the recipe finished.")
+    ] = False,
+) -> None:
+    """Make a small model from a large one: distill, prune, round, and check after every step.
+
+    A recipe names a teacher (trained first, or the folder of a `tinyt2 train` run) and the
+    steps: `distill` a smaller network, `prune_structured` whole heads, latents and units,
+    `prune_magnitude` single weights, `quantize` to int8 or codebooks, `cluster` to a few
+    values. After each step its model is held against the teacher on the validation part,
+    class by class: where one loses more than [gates] allows, the run stops with a table,
+    exit code 1, and nothing appears as OUT/model.onnx. OUT/report/report.html has sizes,
+    losses and speeds of all stages, of twins that were trained small from the start, and of
+    other ways to store the weights.
+
+    Example: `tinyt2 compress compress/recipes/default.toml --data sim/ --out runs/small`
+    """
+    require("compress", "train", "torch")
+    from compress.chain import run
+    from deploy import compression, display
+    from models.runtime import load_classifier
+
+    console = Console()
+    command = f"tinyt2 compress {recipe} --data {data} --out {out}"
+    path = run(compression.load_compression(recipe), data, out, resume, console, command)
     display.show_model(console, load_classifier(path).bundle)
 
 
@@ -379,17 +431,27 @@ def model_show(
 
 
 def main() -> None:
-    """Run the command. Errors end with one line: exit code 1 for a failure at work, else 2."""
+    """Run the command. Errors end with one line.
+
+    Exit code 1 for a failure at work or a refused model, `os.EX_TEMPFAIL` (75) while another
+    process does the same work, else 2.
+    """
     try:
         app()
     except TinyT2Error as error:
         Console(stderr=True, soft_wrap=True).print(
             f"[bold red]error:[/] {escape(scrubbed(str(error)))}", highlight=False
         )
-        sys.exit(1 if isinstance(error, AccountingError | DeliveryError) else 2)
+        sys.exit(_exit_code(error))
     except Exception:  # a defect: its traceback must not show a secret either
         sys.stderr.write(scrubbed(traceback.format_exc()))
         sys.exit(1)
+
+
+def _exit_code(error: TinyT2Error) -> int:
+    if isinstance(error, BusyError):
+        return os.EX_TEMPFAIL
+    return 1 if isinstance(error, AccountingError | DeliveryError | GateError) else 2
 
 
 if __name__ == "__main__":

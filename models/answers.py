@@ -9,7 +9,7 @@ Notation: n alerts, K classes of the model.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -31,6 +31,7 @@ __all__ = [
     "answer",
     "everything",
     "restricted",
+    "shared",
 ]
 
 UNKNOWN: Final = -1
@@ -219,6 +220,37 @@ def restricted(
     some = probabilities[:, rows].astype(np.float64)
     total = some.sum(axis=1, keepdims=True)
     return np.where(total > 0, some / np.where(total > 0, total, 1.0), 1.0 / len(rows))
+
+
+def shared(a: Answers, b: Answers) -> tuple[Answers, Answers]:
+    """Return the answers of two models to the alerts of one moment that both answer.
+
+    Both given that the class is one that both know, in the order of ``a``.
+    """
+    both = [name for name in a.classes if name in b.classes]
+    a, b = _among(a, both), _among(b, both)
+    a = a.where(np.isin(_keys(a), _keys(b)))
+    return a, b.where(np.isin(_keys(b), _keys(a)))
+
+
+def _among(answers: Answers, classes: list[str]) -> Answers:
+    """Return the answers given that the class is one of ``classes``, in that order."""
+    rows = np.array([answers.classes.index(name) for name in classes], np.int64)
+    known = answers.where(np.isin(answers.label, rows))
+    label = np.array([classes.index(known.classes[row]) for row in known.label], np.int64)
+    return replace(
+        known,
+        classes=tuple(classes),
+        probabilities=restricted(known.probabilities, rows),
+        label=label,
+    )
+
+
+def _keys(answers: Answers) -> npt.NDArray[np.void]:
+    """Return what identifies alerts of one moment, [n]: curve and time."""
+    keys = np.zeros(len(answers), [("curve", np.int64), ("trigger", np.float64)])
+    keys["curve"], keys["trigger"] = answers.alerts.curve, answers.alerts.trigger_mjd
+    return keys
 
 
 def _labels(data: LabelledCurves, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:

@@ -6,9 +6,11 @@ value as an attribute and its message says what to do::
 
     TinyT2Error
     +-- ConfigurationError    a setting, option or path is wrong
+    |   +-- BusyError         another process does the same work at this moment
     +-- MissingExtraError     a command needs packages that are not installed
     +-- DataError             a data set does not have the documented form
     +-- BundleError           a model file is damaged, unknown or not what its card says
+    +-- GateError             a model loses more than it may; nothing was promoted
     +-- DeliveryError         outputs could not be delivered; nothing was committed
     |   +-- TransactionAbortedError   a transaction failed; its messages are read again
     +-- AccountingError       records in and outcomes out do not add up
@@ -19,9 +21,11 @@ from __future__ import annotations
 __all__ = [
     "AccountingError",
     "BundleError",
+    "BusyError",
     "ConfigurationError",
     "DataError",
     "DeliveryError",
+    "GateError",
     "MissingExtraError",
     "TinyT2Error",
     "TransactionAbortedError",
@@ -43,6 +47,10 @@ class ConfigurationError(TinyT2Error):
     """A setting, command-line option or path is wrong."""
 
 
+class BusyError(ConfigurationError):
+    """Another process does the same work at this moment: try again later."""
+
+
 class MissingExtraError(TinyT2Error):
     """A command needs an optional set of packages; ``value`` is the extra's name."""
 
@@ -59,6 +67,13 @@ class DataError(TinyT2Error):
 
 class BundleError(TinyT2Error):
     """A model file is damaged, of an unknown feature spec, or not what its card says."""
+
+
+class GateError(TinyT2Error):
+    """A model loses more against another than its gates allow; nothing was promoted.
+
+    ``value`` says what failed and why, by class or figure.
+    """
 
 
 class DeliveryError(TinyT2Error):

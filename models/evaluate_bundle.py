@@ -27,6 +27,7 @@ from models.answers import (
     answer,
     everything,
     restricted,
+    shared,
 )
 from models.augment import at_detection, at_last_detection, n_detections, random_detection
 from models.datasets import LabelledCurves
@@ -48,8 +49,10 @@ __all__ = [
     "Evaluation",
     "EvaluationConfig",
     "Progress",
+    "answer_figures",
     "evaluate_bundle",
     "evaluation_summary",
+    "moments_of",
 ]
 
 MOMENTS: Final = ("last_detection", "random_detection")
@@ -122,7 +125,7 @@ def evaluate_bundle(
     model have no class in common.
     """
     config, model = config or EvaluationConfig(), Served(classifier)
-    moments = _moments(data, config)
+    moments = moments_of(data, config)
     steps = len(moments) * (2 if against else 1) + 2
     answers: dict[str, Answers] = {}
     result = _about(model, data, config)
@@ -130,7 +133,7 @@ def evaluate_bundle(
         progress(name.replace("_", " "), done, steps)
         answers[name] = answer(model, data, alerts, carried)
         _check_common(answers[name], data)
-        _place(result, name, _figures(answers[name], config))
+        _place(result, name, answer_figures(answers[name], config))
     progress("thresholds and rejection", len(moments), steps)
     result |= _details({name: answers[name] for name in MOMENTS}, data, config, thresholds)
     if against:
@@ -165,7 +168,7 @@ def _headline(entry: dict[str, Any]) -> dict[str, Any]:
     return {name: entry[name] for name in _HEADLINE if name in entry}
 
 
-def _moments(data: LabelledCurves, config: EvaluationConfig) -> dict[str, Alerts]:
+def moments_of(data: LabelledCurves, config: EvaluationConfig) -> dict[str, Alerts]:
     """Return the alerts to evaluate by moment; slices are named like ``at_days/7``."""
     count = n_detections(data.curves)
     rows = np.flatnonzero(count)
@@ -232,7 +235,7 @@ def _check_common(answers: Answers, data: LabelledCurves) -> None:
         )
 
 
-def _figures(answers: Answers, config: EvaluationConfig) -> dict[str, Any]:
+def answer_figures(answers: Answers, config: EvaluationConfig) -> dict[str, Any]:
     """Return the figures of the known classes that occur; of one class its recall only."""
     known = answers.known
     empty = {"objects": 0, "alerts": 0, "refused": answers.refused}
@@ -312,7 +315,9 @@ def _reliability(known: Answers) -> list[dict[str, float]]:
 def _by_survey(answers: dict[str, Answers], config: EvaluationConfig) -> dict[str, Any]:
     surveys = sorted({str(name) for a in answers.values() for name in np.unique(a.survey)})
     return {
-        survey: {name: _figures(a.where(a.survey == survey), config) for name, a in answers.items()}
+        survey: {
+            name: answer_figures(a.where(a.survey == survey), config) for name, a in answers.items()
+        }
         for survey in surveys
     }
 
@@ -421,45 +426,17 @@ def _called(answers: Answers, data: LabelledCurves) -> dict[str, dict[str, int]]
 
 def _compare(answers: Answers, other: Answers, config: EvaluationConfig) -> dict[str, Any]:
     """Return the paired comparison on alerts that both answer, among classes that both have."""
-    both = [name for name in answers.classes if name in other.classes]
-    a, b = _paired(answers, both), _paired(other, both)
-    a = a.where(np.isin(_keys(a), _keys(b)))
-    b = b.where(np.isin(_keys(b), _keys(a)))
-    found: dict[str, Any] = {"classes": both, "objects": 0, "alerts": len(a)}
-    if len(both) < 2 or len(a.present) < 2:
+    a, b = shared(answers, other)
+    found: dict[str, Any] = {"classes": list(a.classes), "objects": 0, "alerts": len(a)}
+    if len(a.classes) < 2 or len(a.present) < 2:
         return found
     return found | compare(
         a.probabilities,
         b.probabilities,
         a.label,
-        both,
+        a.classes,
         a.object_id,
         config.bootstrap,
         config.seed,
         a.present,
     )
-
-
-def _paired(answers: Answers, classes: list[str]) -> Answers:
-    """Return the answers given that the class is one of ``classes``, in that order."""
-    rows = np.array([answers.classes.index(name) for name in classes], np.int64)
-    known = answers.where(np.isin(answers.label, rows))
-    label = np.array([classes.index(known.classes[row]) for row in known.label], np.int64)
-    return Answers(
-        tuple(classes),
-        known.alerts,
-        restricted(known.probabilities, rows),
-        known.ood_score,
-        label,
-        known.object_id,
-        known.count,
-        known.survey,
-        known.refused,
-    )
-
-
-def _keys(answers: Answers) -> npt.NDArray[np.void]:
-    """Return what identifies alerts of one moment, [n]: curve and time."""
-    keys = np.zeros(len(answers), [("curve", np.int64), ("trigger", np.float64)])
-    keys["curve"], keys["trigger"] = answers.alerts.curve, answers.alerts.trigger_mjd
-    return keys

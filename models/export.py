@@ -20,7 +20,8 @@ import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.func import functional_call
 
 from models.bundle import (
     CARD_NAME,
@@ -40,6 +41,7 @@ from models.runtime import golden_curves
 __all__ = [
     "MODEL_NAME",
     "check_parity",
+    "export_factors",
     "export_graph",
     "golden_inputs",
     "library_versions",
@@ -51,6 +53,8 @@ __all__ = [
 
 MODEL_NAME: Final = "model.onnx"
 _OPSET: Final = 20
+_FACTORS_OPSET: Final = 21
+"""The first with types of four bits."""
 _TOLERANCE: Final = 1e-5
 _BATCHES: Final = (1, 7)
 _TOKENS: Final = ObservationTokens()
@@ -62,15 +66,62 @@ def to_onnx(model: nn.Module, features: FeatureSet = _TOKENS) -> bytes:
 
     The axes that the features give a name instead of a size may have any.
     """
-    named = {size for shape in features.shapes for size in shape if isinstance(size, str)}
-    sizes = {name: torch.export.Dim(name) for name in named}
-    dynamic = {
-        name: {i: sizes[size] for i, size in enumerate(shape) if isinstance(size, str)}
-        for name, shape in zip(features.names, features.shapes, strict=True)
-    }
     example = _random_inputs(features, np.random.default_rng(0), 3, 16)
     arrays = dict(zip(features.names, example.arrays, strict=True))
+    dynamic = dict(zip(features.names, _dynamic(features), strict=True))
     return export_graph(model, arrays, OUTPUT_NAMES, dynamic)
+
+
+def export_factors(
+    model: nn.Module, features: FeatureSet = _TOKENS
+) -> tuple[onnx.ModelProto, dict[str, Tensor]]:
+    """Export a network whose parameters and buffers are inputs of the graph, by their names.
+
+    Nothing is computed with them ahead. Return them too, those that the graph reads.
+    """
+    tensors = {n: t.detach() for n, t in (*model.named_parameters(), *model.named_buffers())}
+    example = _random_inputs(features, np.random.default_rng(0), 3, 16)
+    arguments = ([torch.from_numpy(x) for x in example.arrays], list(tensors.values()))
+    with _quiet():
+        program = torch.onnx.export(
+            _Functional(model.eval(), tuple(tensors)).eval(),
+            arguments,
+            dynamo=True,
+            opset_version=_FACTORS_OPSET,
+            input_names=[*features.names, *tensors],
+            output_names=list(OUTPUT_NAMES),
+            dynamic_shapes=(_dynamic(features), [{} for _ in tensors]),
+            verbose=False,
+        )
+    if program is None:
+        raise BundleError("torch exported no ONNX program")
+    proto = _strip(program.model_proto)
+    read = {name for node in proto.graph.node for name in node.input}
+    return proto, {name: tensor for name, tensor in tensors.items() if name in read}
+
+
+class _Functional(nn.Module):
+    """A network as a function of its inputs and tensors."""
+
+    def __init__(self, network: nn.Module, names: tuple[str, ...]) -> None:
+        super().__init__()
+        # In a tuple it is no submodule: its tensors are arguments, not constants.
+        self._network, self._names = (network,), names
+
+    def forward(self, inputs: list[Tensor], tensors: list[Tensor]) -> tuple[Tensor, Tensor]:
+        named = dict(zip(self._names, tensors, strict=True))
+        probabilities, ood_score = functional_call(self._network[0], named, tuple(inputs))
+        return probabilities, ood_score
+
+
+def _dynamic(features: FeatureSet) -> list[dict[int, Any]]:
+    """Return which axes of the inputs may have any size: those with a name instead of one."""
+    named = {size for shape in features.shapes for size in shape if isinstance(size, str)}
+    sizes = {name: torch.export.Dim(name) for name in sorted(named)}
+    return [
+        {i: sizes[size] for i, size in enumerate(shape) if isinstance(size, str)}
+        for shape in features.shapes
+    ]
 
 
 def export_graph(

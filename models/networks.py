@@ -70,6 +70,8 @@ def build(recipe: NetworkRecipe, n_classes: int, rejects: bool, seed: int) -> Ti
                 recipe.heads,
                 recipe.latent_blocks,
                 rejects,
+                recipe.head_size,
+                recipe.feed_forward,
             )
         )
 

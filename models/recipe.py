@@ -15,18 +15,22 @@ __all__ = [
     "DataRecipe",
     "ModelRecipe",
     "NetworkRecipe",
+    "OptimiserRecipe",
     "Recipe",
+    "Section",
     "TrainingRecipe",
 ]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A section of a recipe: unknown keys are errors."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
 
 
-class ModelRecipe(_Section):
+class ModelRecipe(Section):
     """What the model is called, and what its users must know."""
 
     name: str = "tiny"
@@ -39,7 +43,7 @@ class ModelRecipe(_Section):
     shifted to that mix."""
 
 
-class DataRecipe(_Section):
+class DataRecipe(Section):
     """What is trained on, and how it is divided."""
 
     dataset: str = "spcc"
@@ -61,7 +65,7 @@ class DataRecipe(_Section):
     """Simulated artefacts and flat curves, per object trained on."""
 
 
-class NetworkRecipe(_Section):
+class NetworkRecipe(Section):
     """The network and its size."""
 
     kind: Literal["tiny", "t2"] = "tiny"
@@ -69,15 +73,17 @@ class NetworkRecipe(_Section):
     latents: Annotated[int, Field(ge=1)] = 6
     heads: Annotated[int, Field(ge=1)] = 4
     latent_blocks: Annotated[int, Field(ge=0)] = 1
+    head_size: Annotated[int, Field(ge=1)] | None = None
+    """Channels of a head; width / heads by default."""
+    feed_forward: Annotated[int, Field(ge=1)] | None = None
+    """Units between the layers of a block; twice the width by default."""
     bands: list[str] = []
     """t2 only: bands, as lsst:g, that the Gaussian process is evaluated in."""
 
 
-class TrainingRecipe(_Section):
-    """The optimisation."""
+class OptimiserRecipe(Section):
+    """One cycle of AdamW."""
 
-    seed: int = 0
-    """Of weights, batches and augmentation."""
     epochs: Annotated[int, Field(ge=1)] = 60
     batch: Annotated[int, Field(ge=1)] = 128
     """Curves per step."""
@@ -88,6 +94,13 @@ class TrainingRecipe(_Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     averaging: Fraction = 0.998
     """Decay per step of the moving average of weights, which is the model."""
+
+
+class TrainingRecipe(OptimiserRecipe):
+    """The optimisation."""
+
+    seed: int = 0
+    """Of weights, batches and augmentation."""
     patience: Annotated[int, Field(ge=1)] = 20
     """Epochs without a better validation log-loss after which training stops."""
     balance: Fraction = 0.0
@@ -99,7 +112,7 @@ class TrainingRecipe(_Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
 
 
-class AugmentationRecipe(_Section):
+class AugmentationRecipe(Section):
     """How often, as a probability per curve, and how far curves are changed."""
 
     early: Fraction = 0.5
@@ -121,7 +134,7 @@ class AugmentationRecipe(_Section):
     """Standard deviation of the slope d ln(flux) / d ln(wavelength) that colours are changed by."""
 
 
-class Recipe(_Section):
+class Recipe(Section):
     """A training run."""
 
     model: ModelRecipe = ModelRecipe()

@@ -6,14 +6,14 @@ as well. matplotlib is imported only when a report is written.
 
 from __future__ import annotations
 
-import base64
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from models.evaluate_bundle import MOMENTS, Evaluation
+from models.page import image, interval, page, row, section, table
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -44,19 +44,6 @@ _MOMENT_NAMES: Final = {
     "last_detection": "at the last detection",
     "random_detection": "at a random detection",
 }
-_STYLE: Final = """
-body { font: 15px/1.5 system-ui, sans-serif; color: #222; max-width: 68rem; margin: 2rem auto;
-       padding: 0 1rem; }
-h1 { font-size: 1.6rem; margin-bottom: .2rem } h2 { font-size: 1.2rem; margin-top: 2.2rem;
-border-bottom: 1px solid #ddd } .wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .85rem; margin: .7rem 0 }
-caption { text-align: left; font-weight: 600; padding: .2rem 0 }
-th, td { padding: .22rem .7rem; border-bottom: 1px solid #e6e6e6; text-align: right;
-         white-space: nowrap } th:first-child, td:first-child { text-align: left }
-small { color: #777 } img { max-width: 100%; height: auto } p { max-width: 50rem }
-.note { background: #fff6dd; border-left: 4px solid #e69f00; padding: .5rem 1rem }
-code { font-size: .8rem }
-"""
 
 
 def write_report(evaluation: Evaluation, out: Path) -> Path:
@@ -67,9 +54,9 @@ def write_report(evaluation: Evaluation, out: Path) -> Path:
         (out / f"{name}.png").write_bytes(content)
     text = json.dumps(evaluation.result, indent=1, allow_nan=False)
     (out / EVALUATION_NAME).write_text(text + "\n", encoding="utf-8")
-    page = out / REPORT_NAME
-    page.write_text(_page(evaluation.result, images), encoding="utf-8")
-    return page
+    path = out / REPORT_NAME
+    path.write_text(_page(evaluation.result, images), encoding="utf-8")
+    return path
 
 
 def _png(draw: Callable[[], Figure]) -> bytes:
@@ -112,24 +99,22 @@ def _page(result: dict[str, Any], images: Mapping[str, bytes]) -> str:
     sections = [
         f"<h1>{escape(title)}</h1>",
         _about(result),
-        _section("Headline", _headline(result), _against(result)),
-        _section("What alerts are called", _CONFUSION_TEXT, _image(images, "confusion")),
-        _section("Classes", *_class_tables(result), _image(images, "precision_recall")),
-        _section(
+        section("Headline", _headline(result), _against(result)),
+        section("What alerts are called", _CONFUSION_TEXT, image(images, "confusion")),
+        section("Classes", *_class_tables(result), image(images, "precision_recall")),
+        section(
             "Early classification",
             _EARLY_TEXT,
-            _image(images, "early"),
-            _image(images, "early_by_class"),
+            image(images, "early"),
+            image(images, "early_by_class"),
         ),
-        _section("Calibration", _image(images, "reliability")),
-        _section("Surveys", _surveys(result)),
-        _section("Thresholds", _thresholds(result), _applied(result)),
-        _section("Rejection", _rejection(result), _image(images, "rejection")),
-        _section("Example light curves", _EXAMPLES_TEXT, _image(images, "examples")),
+        section("Calibration", image(images, "reliability")),
+        section("Surveys", _surveys(result)),
+        section("Thresholds", _thresholds(result), _applied(result)),
+        section("Rejection", _rejection(result), image(images, "rejection")),
+        section("Example light curves", _EXAMPLES_TEXT, image(images, "examples")),
     ]
-    head = f'<meta charset="utf-8"><title>{escape(title)}</title><style>{_STYLE}</style>'
-    body = "\n".join(part for part in sections if part)
-    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
+    return page(title, sections)
 
 
 _CONFUSION_TEXT: Final = (
@@ -166,10 +151,10 @@ def _about(result: dict[str, Any]) -> str:
         f"{config['seed']}",
     }
     notes = [model["notice"], *result.get("warnings", [])]
-    cells = "".join(_row([escape(name), escape(text)]) for name, text in rows.items())
+    cells = "".join(row([escape(name), escape(text)]) for name, text in rows.items())
     boxes = "".join(f'<p class="note">{escape(note)}</p>' for note in notes if note)
-    table = cells.replace("<td>", '<td style="text-align:left;white-space:normal">')
-    return f"<table>{table}</table>{boxes}"
+    facts = cells.replace("<td>", '<td style="text-align:left;white-space:normal">')
+    return f"<table>{facts}</table>{boxes}"
 
 
 def _headline(result: dict[str, Any]) -> str:
@@ -184,12 +169,12 @@ def _headline(result: dict[str, Any]) -> str:
         names[f"log_loss_{known[0]}"] = f"log-loss of {known[0]} / nats"
     else:
         names = _FIGURES
-    counts = [_row([kind, *(str(c[kind]) for c in columns.values())]) for kind in _COUNTED]
+    counts = [row([kind, *(str(c[kind]) for c in columns.values())]) for kind in _COUNTED]
     rows = [
-        _row([escape(title), *(_interval(c.get(name)) for c in columns.values())])
+        row([escape(title), *(interval(c.get(name)) for c in columns.values())])
         for name, title in names.items()
     ]
-    return _table(["figure", *columns], [*counts, *rows])
+    return table(["figure", *columns], [*counts, *rows])
 
 
 _COUNTED: Final = ("objects", "alerts")
@@ -206,10 +191,10 @@ def _against(result: dict[str, Any]) -> str:
         for name, title in _FIGURES.items()
     }
     rows = [
-        _row(
+        row(
             [
                 f"{title}, {key.rsplit('_', 1)[1]}",
-                *(_interval(c.get(key)) for c in columns.values()),
+                *(interval(c.get(key)) for c in columns.values()),
             ]
         )
         for key, title in kinds.items()
@@ -219,23 +204,23 @@ def _against(result: dict[str, Any]) -> str:
         f"paired, among {len(columns[_MOMENT_NAMES[MOMENTS[0]]]['classes'])} common classes: "
         "a ratio below 1 and a difference above 0 (ECE: below) are better"
     )
-    return _table(["figure", *columns], rows, text)
+    return table(["figure", *columns], rows, text)
 
 
 def _class_tables(result: dict[str, Any]) -> Iterable[str]:
     known = result["data"]["known_classes"]
     for moment, name in _MOMENT_NAMES.items():
         rows = [
-            _row(
+            row(
                 [
                     escape(k),
                     str(_alerts_of(result, moment, k)),
-                    *(_interval(result[moment].get(f"{kind}_{k}")) for kind in _OF_CLASS),
+                    *(interval(result[moment].get(f"{kind}_{k}")) for kind in _OF_CLASS),
                 ]
             )
             for k in known
         ]
-        yield _table(["class", "alerts", *_OF_CLASS.values()], rows, name)
+        yield table(["class", "alerts", *_OF_CLASS.values()], rows, name)
 
 
 def _alerts_of(result: dict[str, Any], moment: str, name: str) -> int:
@@ -246,29 +231,29 @@ def _surveys(result: dict[str, Any]) -> str:
     known = result["data"]["known_classes"]
     one = {f"recall_{known[0]}": f"recall of {known[0]}"} if len(known) == 1 else _FIGURES
     rows = [
-        _row(
+        row(
             [
                 f"{escape(survey)}, {_MOMENT_NAMES[moment]}",
                 str(entry["objects"]),
-                *(_interval(entry.get(name)) for name in one),
+                *(interval(entry.get(name)) for name in one),
             ]
         )
         for survey, moments in result["surveys"].items()
         for moment, entry in moments.items()
     ]
-    return _table(["survey", "objects", *one.values()], rows)
+    return table(["survey", "objects", *one.values()], rows)
 
 
 def _thresholds(result: dict[str, Any]) -> str:
     rows = [
-        _row(
+        row(
             [
                 escape(name),
                 _MOMENT_NAMES[moment],
                 number,
                 precision,
                 f"{cut['probability']:.3f}" if cut else "not reached",
-                _interval(cut["recall"] if cut else None),
+                interval(cut["recall"] if cut else None),
             ]
         )
         for moment, by_number in result["thresholds"].items()
@@ -278,13 +263,13 @@ def _thresholds(result: dict[str, Any]) -> str:
     ]
     head = ["class", "alert", "least detections", "class-balanced precision"]
     text = "cuts with the highest recall at a precision that counts all classes alike"
-    return _table([*head, "probability", "recall"], rows, text) if rows else ""
+    return table([*head, "probability", "recall"], rows, text) if rows else ""
 
 
 def _applied(result: dict[str, Any]) -> str:
     """Return how often alerts exceed the thresholds of another evaluation, by true class."""
     rows = [
-        _row(
+        row(
             [
                 escape(f"{true} called {name}"),
                 _MOMENT_NAMES[moment],
@@ -292,7 +277,7 @@ def _applied(result: dict[str, Any]) -> str:
                 precision,
                 f"{rates['probability']:.3f}",
                 str(rate["alerts"]),
-                _interval(rate),
+                interval(rate),
             ]
         )
         for moment, by_number in result["applied"].items()
@@ -304,7 +289,7 @@ def _applied(result: dict[str, Any]) -> str:
     ]
     head = ["true class", "alert", "least detections", "precision elsewhere", "probability"]
     text = "thresholds found on other data, applied here: recall and false positives"
-    return _table([*head, "alerts", "fraction above"], rows, text) if rows else ""
+    return table([*head, "alerts", "fraction above"], rows, text) if rows else ""
 
 
 def _rejection(result: dict[str, Any]) -> str:
@@ -313,12 +298,12 @@ def _rejection(result: dict[str, Any]) -> str:
         return "<p>The data set has no classes that the model lacks: nothing to reject.</p>"
     keeps = list(found["thresholds"])
     rows = [
-        _row(
+        row(
             [
                 escape(kind),
                 str(entry["alerts"]),
-                _interval(entry["auc"]),
-                *(_interval(entry[f"rejected_at_{keep}"]) for keep in keeps),
+                interval(entry["auc"]),
+                *(interval(entry[f"rejected_at_{keep}"]) for keep in keeps),
             ]
         )
         for kind, entry in found.items()
@@ -328,35 +313,4 @@ def _rejection(result: dict[str, Any]) -> str:
         f"rejected, keeping {keep} of known (score {found['thresholds'][keep]:.2f})"
         for keep in keeps
     ]
-    return _table(["unknown class", "alerts", "ROC-AUC of the score", *cuts], rows)
-
-
-def _section(title: str, *parts: str) -> str:
-    body = "\n".join(part for part in parts if part)
-    return f"<h2>{escape(title)}</h2>\n{body}" if body else ""
-
-
-def _image(images: Mapping[str, bytes], name: str) -> str:
-    if name not in images:
-        return ""
-    encoded = base64.b64encode(images[name]).decode()
-    alt = name.replace("_", " ")
-    return f'<p style="max-width:none"><img alt="{alt}" src="data:image/png;base64,{encoded}"></p>'
-
-
-def _interval(figure: Mapping[str, Any] | None) -> str:
-    if not figure or figure["value"] is None:
-        return "-"
-    value, low, high = figure["value"], figure["low"], figure["high"]
-    spread = "" if low is None else f" <small>{low:.3f} to {high:.3f}</small>"
-    return f"{value:.3f}{spread}"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>"
-
-
-def _table(head: Sequence[str], rows: Iterable[str], caption: str = "") -> str:
-    named = f"<caption>{escape(caption)}</caption>" if caption else ""
-    titles = "".join(f"<th>{escape(title)}</th>" for title in head)
-    return f'<div class="wide"><table>{named}<tr>{titles}</tr>{"".join(rows)}</table></div>'
+    return table(["unknown class", "alerts", "ROC-AUC of the score", *cuts], rows)

@@ -6,8 +6,8 @@ neighbours is in its context channels (`models.features`). Scaling, temperature
 and softmax are part of the graph, so that the exported file needs nothing else.
 
 Notation: B batch, L observations (padded), C channels per observation, G
-channels per object, E encoded channels, N latents, D width, H heads, d = D / H,
-K classes.
+channels per object, E encoded channels, N latents, D width, H heads, d size of
+a head, K classes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from models.feature_sets import Inputs
 from models.features import OBJECT_CHANNELS, TOKEN_CHANNELS
 from models.lightcurve import BANDS
 
-__all__ = ["Tiny", "TinyConfig"]
+__all__ = ["Block", "BlockSize", "Tiny", "TinyConfig"]
 
 _PERIODS_DAYS: Final = np.geomspace(12.0, 400.0, 6)
 _TIME_SCALE_DAYS: Final = 20.0
@@ -44,22 +44,51 @@ _PARTS: Final = (1, 2 * len(_PERIODS_DAYS), len(_CENTRES), len(TOKEN_CHANNELS) -
 
 
 @dataclass(frozen=True, slots=True)
+class BlockSize:
+    """Sizes of a `Block`."""
+
+    heads: int
+    head_size: int
+    feed_forward: int
+
+
+@dataclass(frozen=True, slots=True)
 class TinyConfig:
-    """Sizes of a `Tiny`."""
+    """Sizes of a `Tiny`. What is a tuple has one number per block, the reading block first."""
 
     n_classes: int
     width: int = 24
     latents: int = 6
-    heads: int = 4
+    heads: int | tuple[int, ...] = 4
     latent_blocks: int = 1
     rejects: bool = False
     """Has an output of its own that tells artefacts from objects; else the energy does."""
+    head_size: int | None = None
+    """Channels of a head; width / heads by default."""
+    feed_forward: int | tuple[int, ...] | None = None
+    """Units between the two layers of a block; twice the width by default."""
 
     def __post_init__(self) -> None:
-        if self.width % self.heads:
+        for sizes in (self.heads, self.feed_forward):
+            if isinstance(sizes, tuple) and len(sizes) != 1 + self.latent_blocks:
+                raise ConfigurationError(
+                    f"{len(sizes)} sizes for {1 + self.latent_blocks} blocks", sizes
+                )
+        if self.head_size is None and (isinstance(self.heads, tuple) or self.width % self.heads):
             raise ConfigurationError(
-                f"width {self.width} is not a multiple of {self.heads} heads", self.width
+                f"width {self.width} is not a multiple of {self.heads} heads: say head_size",
+                self.width,
             )
+
+    @property
+    def blocks(self) -> list[BlockSize]:
+        """Return the sizes of each block, the reading one first."""
+        n = 1 + self.latent_blocks
+        units = 2 * self.width if self.feed_forward is None else self.feed_forward
+        heads = self.heads if isinstance(self.heads, tuple) else (self.heads,) * n
+        units = units if isinstance(units, tuple) else (units,) * n
+        size = self.width // heads[0] if self.head_size is None else self.head_size
+        return [BlockSize(h, size, u) for h, u in zip(heads, units, strict=True)]
 
 
 class Tiny(nn.Module):
@@ -92,8 +121,8 @@ class Tiny(nn.Module):
         )
         self.latents = nn.Parameter(torch.randn(config.latents, width) * 0.5)
         self.condition = nn.Linear(len(OBJECT_CHANNELS), width)
-        self.read = Block(config)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.latent_blocks))
+        self.read, *blocks = (Block(width, config.latents, size) for size in config.blocks)
+        self.blocks = nn.ModuleList(blocks)
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(config.latents * width, config.n_classes + config.rejects)
 
@@ -187,18 +216,18 @@ class Block(nn.Module):
     The latents attend to the tokens, or to one another when none are given.
     """
 
-    def __init__(self, config: TinyConfig) -> None:
+    def __init__(self, width: int, latents: int, size: BlockSize) -> None:
         super().__init__()
-        width = config.width
-        self.latents, self.heads = config.latents, config.heads
+        self.latents, self.heads = latents, size.heads
+        inner, units = size.heads * size.head_size, size.feed_forward
         self.norm_query = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width)
+        self.query = nn.Linear(width, inner)
         # A bias on the keys shifts all scores of a query alike: softmax removes it.
-        self.key = nn.Linear(width, width, bias=False)
-        self.value = nn.Linear(width, width)
-        self.out = nn.Linear(width, width)
+        self.key = nn.Linear(width, inner, bias=False)
+        self.value = nn.Linear(width, inner)
+        self.out = nn.Linear(inner, width)
         self.feed_forward = nn.Sequential(
-            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, width)
+            nn.LayerNorm(width), nn.Linear(width, units), nn.GELU(), nn.Linear(units, width)
         )
 
     def forward(self, z: Tensor, x: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
@@ -221,7 +250,7 @@ class Block(nn.Module):
         key, value = (m.weight.view(heads, -1, width) for m in (self.key, self.value))  # [H, d, D]
         ask = self.query.weight.view(heads, -1, width).transpose(1, 2) @ key  # [H, D, D]
         ask_bias = self.query.bias.view(heads, 1, -1) @ key  # [H, 1, D]
-        scale = (width // heads) ** -0.5
+        scale = key.shape[1] ** -0.5
         asked = torch.addmm(
             ask_bias.flatten() * scale, queries, ask.transpose(0, 1).flatten(1) * scale
         )  # [B * N, H * D]

@@ -17,7 +17,6 @@ import copy
 import io
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -33,25 +32,26 @@ from torch.nn.functional import (
     one_hot,
 )
 
-from models.augment import alert_views, as_alerts, at_last_detection, random_detection
+from models.augment import alert_views
+from models.bundle import load_bundle
 from models.errors import ConfigurationError
-from models.export import replace
+from models.export import MODEL_NAME, replace
 from models.feature_sets import FeatureSet, Inputs
 from models.features import LENGTH_BUCKETS, n_usable
 from models.lightcurve import LightCurves
-from models.networks import batch_tensors, build, curve_scores, features_of
+from models.networks import batch_tensors, build, features_of
+from models.optimiser import SORTED_BATCHES, Averaged, batches_of_a_length, torch_threads
 from models.recipe import Recipe
 from models.split import Parts
 from models.t2 import T2
 from models.tiny import Tiny
+from models.validation import ValidationAlerts
 
-__all__ = ["CHECKPOINT_NAME", "EpochRecord", "Trainer", "torch_threads", "views_of"]
+__all__ = ["CHECKPOINT_NAME", "EpochRecord", "Trainer", "trained_before"]
 
 CHECKPOINT_NAME: Final = "checkpoint.pt"
 _ARTEFACT: Final = -1
 """Label of a curve that is of no class."""
-_SORTED_BATCHES: Final = 16
-"""Batches are made of curves of about one length, of so many batches at a time."""
 _STANDARDISED_ON: Final = 20_000
 """Views that the constants of the channels are fitted to."""
 
@@ -66,34 +66,14 @@ class EpochRecord:
     learning_rate: float
 
 
-@contextmanager
-def torch_threads(count: int) -> Iterator[None]:
-    """Let torch use this many threads meanwhile."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-def views_of(
-    curves: LightCurves, seed: int
-) -> tuple[LightCurves, npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Return each curve as its alert at the last and at a random detection: what is judged on.
-
-    The views, their triggers in days, and the row of the curve that each shows.
-    """
-    rng = np.random.default_rng([seed, 3])
-    rows = np.tile(np.arange(len(curves)), 2)
-    trigger = np.concatenate([at_last_detection(curves), random_detection(curves, rng)])
-    return as_alerts(curves.take(rows), trigger, rng), trigger, rows
-
-
 class Trainer:
-    """A training run that can be stopped after any epoch and taken up again."""
+    """A training run that can be stopped after any epoch and taken up again.
 
-    def __init__(self, parts: Parts, recipe: Recipe) -> None:
+    With ``start``, the folder of an earlier run, it begins with the weights of its best epoch;
+    `ConfigurationError` when these are of other classes or of another network.
+    """
+
+    def __init__(self, parts: Parts, recipe: Recipe, start: Path | None = None) -> None:
         self.recipe = recipe
         self.parts = parts
         self.seconds = 0.0
@@ -102,17 +82,11 @@ class Trainer:
         self._device = _device(recipe.training.device)
         self.pool = _Pool(parts, recipe)
         self.steps = math.ceil(self.pool.size / recipe.training.batch)
-        self.validation = views_of(parts.validation.curves, recipe.data.split_seed)
+        self.validation = ValidationAlerts(parts.validation, self.features, recipe.data.split_seed)
         self.class_weight = _class_weight(parts.train.label, recipe, len(parts.train.classes))
-        self.model = self._new_model().to(self._device)
-        self.average = copy.deepcopy(self.model)
-        self.best = copy.deepcopy(self.model.state_dict())
-        self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
-            recipe.training.lr,
-            weight_decay=recipe.training.weight_decay,
-            fused=True,
-        )
+        network = self._new_model() if start is None else self._started_from(start)
+        self.averaged = Averaged(network.to(self._device), recipe.training, self.steps)
+        self.best = copy.deepcopy(self.averaged.model.state_dict())
         self.history: list[EpochRecord] = []
 
     @property
@@ -135,55 +109,59 @@ class Trainer:
 
     def best_model(self) -> Tiny | T2:
         """Return the model of the best epoch, on the CPU."""
-        model = copy.deepcopy(self.average)
+        model = copy.deepcopy(self.averaged.average)
         model.load_state_dict(self.best)
         return model.eval().cpu()
-
-    def validation_answers(
-        self, model: Tiny | T2
-    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-        """Return logits [v, K], ``ood_score`` [v] and labels [v] of the validation alerts."""
-        views, trigger, rows = self.validation
-        logits, ood_score = curve_scores(model, self.features, views, trigger)
-        return logits, ood_score, self.parts.validation.label[rows]
 
     def run_epoch(self) -> EpochRecord:
         """Train for one epoch, validate the averaged weights and keep them if they are best."""
         training = self.recipe.training
         rng = np.random.default_rng([training.seed, 2, self.epoch])
         torch.manual_seed(int(rng.integers(2**31)))  # dropout of t2
-        self.model.train()
+        self.averaged.model.train()
         with torch_threads(training.threads):
             losses = [
                 self._step(step, inputs, label)
                 for step, (inputs, label) in enumerate(self._batches(rng))
             ]
-            logits, _, label = self.validation_answers(self.average)
+            logits, _ = self.validation.scores(self.averaged.average)
         weight = self.class_weight.cpu() if training.flat else None
-        loss = cross_entropy(torch.from_numpy(logits), torch.from_numpy(label), weight).item()
-        record = EpochRecord(self.epoch, float(np.mean(losses)), loss, self.learning_rate())
+        label = torch.from_numpy(self.validation.label)
+        loss = cross_entropy(torch.from_numpy(logits), label, weight).item()
+        rate = self.averaged.rate(self.epoch * self.steps)
+        record = EpochRecord(self.epoch, float(np.mean(losses)), loss, rate)
         self.history.append(record)
         if self.best_epoch == record.epoch:
-            self.best = copy.deepcopy(self.average.state_dict())
+            self.best = copy.deepcopy(self.averaged.average.state_dict())
         return record
 
-    def learning_rate(self, step: int = 0) -> float:
-        """Return the one-cycle rate (arXiv 1708.07120) at a step of the current epoch."""
-        training = self.recipe.training
-        done = (self.epoch * self.steps + step) / (training.epochs * self.steps)
-        if done < training.warm_up:
-            return training.lr * _cosine(1 / 25, 1.0, done / training.warm_up)
-        return training.lr * _cosine(1.0, 1e-4, (done - training.warm_up) / (1 - training.warm_up))
+    def _built(self) -> Tiny | T2:
+        n_classes, rejects = len(self.parts.train.classes), bool(self.parts.artefacts)
+        return build(self.recipe.network, n_classes, rejects, self.recipe.training.seed)
+
+    def _started_from(self, folder: Path) -> Tiny | T2:
+        path, classes = folder / MODEL_NAME, self.parts.train.classes
+        known = tuple(known.name for known in load_bundle(path).manifest.classes)
+        if known != classes:
+            raise ConfigurationError(
+                f"{path} knows the classes {', '.join(known)}, the data has "
+                f"{', '.join(classes)}: train without start",
+                folder,
+            )
+        network = self._built()
+        try:
+            network.load_state_dict(trained_before(folder, len(classes))[0].state_dict())
+        except RuntimeError as error:
+            raise ConfigurationError(
+                f"the network in {folder} is not that of the recipe: copy [network], and whether "
+                "there are artefacts, from the card there",
+                folder,
+            ) from error
+        return network
 
     def _new_model(self) -> Tiny | T2:
-        training = self.recipe.training
-        network = build(
-            self.recipe.network,
-            len(self.parts.train.classes),
-            bool(self.parts.artefacts),
-            training.seed,
-        )
-        rng = np.random.default_rng([training.seed, 4])
+        network = self._built()
+        rng = np.random.default_rng([self.recipe.training.seed, 4])
         curves = self.parts.train.curves
         some = curves.take(rng.permutation(len(curves))[:_STANDARDISED_ON])
         views, trigger = alert_views(some, rng, self.recipe.augmentation)
@@ -193,32 +171,18 @@ class Trainer:
     def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Inputs, Tensor]]:
         batch = self.recipe.training.batch
         order = self.pool.draw(rng)
-        for start in range(0, len(order), batch * _SORTED_BATCHES):
-            rows = order[start : start + batch * _SORTED_BATCHES]
+        for start in range(0, len(order), batch * SORTED_BATCHES):
+            rows = order[start : start + batch * SORTED_BATCHES]
             views, trigger = alert_views(self.pool.curves.take(rows), rng, self.recipe.augmentation)
             lengths = np.minimum(n_usable(views, trigger), LENGTH_BUCKETS[-1])
-            by_length = np.argsort(lengths + rng.uniform(0, 8, len(rows)))
-            batches = np.split(by_length, range(batch, len(rows), batch))
-            for i in rng.permutation(len(batches)):
-                inputs = self.features.batch(views, trigger, batches[i])
+            for some in batches_of_a_length(lengths, batch, rng):
+                inputs = self.features.batch(views, trigger, some)
                 yield inputs, torch.from_numpy(self.pool.label[rows[inputs.rows]])
 
     def _step(self, step: int, inputs: Inputs, label: Tensor) -> float:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.learning_rate(step)
-        logits, ood = self.model.scores(*batch_tensors(inputs, self._device))
+        logits, ood = self.averaged.model.scores(*batch_tensors(inputs, self._device))
         loss = self._loss(logits, ood, label.to(self._device))
-        self.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
-        seen = self.epoch * self.steps + step
-        # The average forgets the random start quickly.
-        weight = 1 - min(self.recipe.training.averaging, (1 + seen) / (10 + seen))
-        with torch.no_grad():
-            for mean, now in zip(self.average.parameters(), self.model.parameters(), strict=True):
-                mean.lerp_(now, weight)
-        return loss.item()
+        return self.averaged.step(self.epoch * self.steps + step, loss)
 
     def _loss(self, logits: Tensor, ood: Tensor, label: Tensor) -> Tensor:
         weight = self.class_weight if self.recipe.training.flat else None
@@ -235,11 +199,9 @@ class Trainer:
     def save(self, folder: Path) -> None:
         """Write the state after the last epoch to ``checkpoint.pt``, atomically."""
         state = {
-            "recipe": _fingerprint(self.recipe),
-            "model": self.model.state_dict(),
-            "average": self.average.state_dict(),
+            "recipe": self.recipe.model_dump_json(),
+            **self.averaged.state(),
             "best": self.best,
-            "optimiser": self.optimiser.state_dict(),
             "seconds": self.seconds,
             "history": [asdict(record) for record in self.history],
         }
@@ -251,16 +213,30 @@ class Trainer:
         """Take up the state in ``checkpoint.pt``; `ConfigurationError` if it is of another run."""
         path = folder / CHECKPOINT_NAME
         state: dict[str, Any] = torch.load(path, weights_only=True, map_location=self._device)
-        if state["recipe"] != _fingerprint(self.recipe):
+        if _named_as(self.recipe, state["recipe"]) != self.recipe:
             raise ConfigurationError(
                 f"{path} was made with another recipe: train without --resume", path
             )
-        self.model.load_state_dict(state["model"])
-        self.average.load_state_dict(state["average"])
+        self.averaged.restore(state)
         self.best = state["best"]
-        self.optimiser.load_state_dict(state["optimiser"])
         self.seconds = state["seconds"]
         self.history = [EpochRecord(**record) for record in state["history"]]
+
+
+def trained_before(folder: Path, n_classes: int) -> tuple[Tiny | T2, Recipe]:
+    """Return the best network of a run in a folder, and its recipe without section ``model``.
+
+    `ConfigurationError` when there is no checkpoint.
+    """
+    path = folder / CHECKPOINT_NAME
+    if not path.exists():
+        raise ConfigurationError(f"no {CHECKPOINT_NAME} in {folder}: train there first", folder)
+    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    recipe = _named_as(Recipe(), state["recipe"])
+    rejects = len(state["best"]["head.bias"]) > n_classes
+    network = build(recipe.network, n_classes, rejects, recipe.training.seed)
+    network.load_state_dict(state["best"])
+    return network.eval(), recipe
 
 
 class _Pool:
@@ -305,10 +281,6 @@ def _device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _fingerprint(recipe: Recipe) -> str:
-    """Return all of a recipe that changes what is learnt."""
-    return recipe.model_dump_json(exclude={"model"})
-
-
-def _cosine(start: float, end: float, done: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * done)) / 2
+def _named_as(recipe: Recipe, text: str) -> Recipe:
+    """Return the recipe in a checkpoint under the name of another: a name changes no weight."""
+    return Recipe.model_validate_json(text).model_copy(update={"model": recipe.model})

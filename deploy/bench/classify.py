@@ -14,12 +14,13 @@ from rich.progress import Progress
 from threadpoolctl import threadpool_limits
 
 from deploy.bench.alerts import Histories, longer, ztf_histories
-from deploy.bench.measure import Result, Seconds, Task, interleave, rate, time_per_alert
+from deploy.bench.measure import Result, rate, time_per_alert
 from deploy.bench.paper import PaperPath, paper_curves
 from models.feature_sets import ProcessGrid
 from models.features import ModelInputs, model_inputs
 from models.lightcurve import DETECTION, LightCurves, band_index
 from models.runtime import OnnxClassifier, load_classifier
+from models.timing import Seconds, Task, interleave
 
 __all__ = ["features", "inference"]
 

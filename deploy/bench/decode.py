@@ -18,10 +18,11 @@ from rich.progress import Progress
 
 from deploy.bench.alerts import copies, messages
 from deploy.bench.fastavro_peer import FastavroReader, Framed
-from deploy.bench.measure import Result, Task, interleave, time_per_alert
+from deploy.bench.measure import Result, time_per_alert
 from deploy.settings import Settings
 from deploy.wiring import open_decoder
 from models.errors import TinyT2Error
+from models.timing import Task, interleave
 from stream.decode import Decoder
 from stream.sources.memory import message_batch
 

@@ -28,13 +28,14 @@ from threadpoolctl import threadpool_limits
 from deploy.bench.alerts import ZTF, Histories, messages
 from deploy.bench.fink_frame import HISTORY, fink_frame, nested_rows
 from deploy.bench.fink_peers import Peers, fink_peers
-from deploy.bench.measure import Result, Seconds, Task, interleave, rate
+from deploy.bench.measure import Result, rate
 from deploy.bench.paper import PaperPath, paper_curves
 from deploy.bench.processes import tree_seconds
 from deploy.spark.fink import NOT_CLASSIFIED, probabilities, t2
 from deploy.spark.frames import classify
 from deploy.spark.light_curves import decode_histories
 from deploy.spark.local import local_spark
+from models.timing import Seconds, Task, interleave
 
 __all__ = ["measure"]
 

@@ -15,8 +15,8 @@ from typing import Final, NamedTuple
 import pandas as pd
 
 from deploy.bench import fink_worker
-from deploy.bench.measure import Task
 from models.errors import ConfigurationError
+from models.timing import Task
 
 __all__ = ["Peers", "fink_peers"]
 

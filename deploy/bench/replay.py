@@ -19,10 +19,11 @@ from rich.progress import Progress
 
 from deploy.bench.alerts import ZTF, messages
 from deploy.bench.fastavro_peer import FastavroReader
-from deploy.bench.measure import Result, Seconds, rate
+from deploy.bench.measure import Result, rate
 from deploy.settings import Settings
 from deploy.wiring import replay
 from models.errors import TinyT2Error
+from models.timing import Seconds
 
 __all__ = ["measure"]
 

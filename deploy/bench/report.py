@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import json
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import version
-from os import cpu_count
 from pathlib import Path
-from typing import Final
 
 from rich.console import Console
 from rich.markup import escape
@@ -27,10 +22,9 @@ from rich.table import Table
 from deploy.bench.goals import GOALS
 from deploy.bench.measure import Result
 from models.errors import ConfigurationError
+from models.machine import machine
 
-__all__ = ["check_writable", "machine", "progress_bar", "show", "write_json"]
-
-_LIBRARIES: Final = ("tinyt2", "numpy", "numba", "onnxruntime", "fastavro", "confluent-kafka")
+__all__ = ["check_writable", "progress_bar", "show", "write_json"]
 
 
 def progress_bar() -> Progress:
@@ -43,24 +37,6 @@ def progress_bar() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
     )
-
-
-def machine() -> str:
-    """Return in one line on what, with what and when something was measured."""
-    libraries = ", ".join(f"{name} {version(name)}" for name in _LIBRARIES)
-    return (
-        f"{_processor()}, {cpu_count()} CPUs; {platform.system()} {platform.release()}; "
-        f"Python {platform.python_version()}, {libraries}; {datetime.now(UTC):%Y-%m-%d}"
-    )
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        lines = []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def show(console: Console, title: str, results: Sequence[Result]) -> None:

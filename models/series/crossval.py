@@ -21,8 +21,8 @@ from sklearn.model_selection import StratifiedKFold
 from models.datasets.uea import UeaSeries, load_uea
 from models.errors import DataError
 from models.evaluate import figures
+from models.optimiser import torch_threads
 from models.series.training import SeriesConfig, answers, fit, forest, forest_answers
-from models.trainer import torch_threads
 
 __all__ = ["FOLDS", "cross_validate", "main"]
 

@@ -23,9 +23,9 @@ from models.datasets.uea import UeaSeries, load_uea
 from models.errors import ConfigurationError
 from models.evaluate import figures
 from models.export import replace
+from models.optimiser import torch_threads
 from models.series.network import n_parameters
 from models.series.training import SeriesConfig, answers, fit, forest, forest_answers
-from models.trainer import torch_threads
 
 __all__ = ["BUDGET", "PUBLISHED", "RESULT_NAME", "run"]
 

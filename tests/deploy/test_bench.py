@@ -19,7 +19,7 @@ from deploy.bench.cluster import cluster
 from deploy.bench.fastavro_peer import FastavroReader
 from deploy.bench.fink_worker import MODULES
 from deploy.bench.goals import GOALS, Goal
-from deploy.bench.measure import Result, Task, interleave, rate, time_per_alert
+from deploy.bench.measure import Result, rate, time_per_alert
 from deploy.bench.memory import small_packets
 from deploy.bench.paper import Curve, PaperPath, paper_curves
 from deploy.bench.processes import cores, cpu_seconds, footprint, pinned, tree_seconds
@@ -30,6 +30,7 @@ from models.bundle import load_bundle
 from models.errors import ConfigurationError
 from models.features import n_usable
 from models.lightcurve import BANDS
+from models.timing import Task, interleave
 from stream.avro.schemas import PackageSchemas
 from stream.sources.memory import message_batch
 from tests.benches import ARGUMENTS, RunBench

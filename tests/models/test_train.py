@@ -150,7 +150,7 @@ def test_what_is_an_artefact_is_learnt(data: Path) -> None:
     model = learning.best_model()
     others, trigger = random_curves([20] * 100, seed=2, bands=[9, 10, 11, 12])
     logits, score = curve_scores(model, learning.features, others, trigger)
-    _, of_objects, _ = learning.validation_answers(model)
+    _, of_objects = learning.validation.scores(model)
     assert np.median(score) > np.quantile(of_objects, 0.9)
     assert np.mean(softmax(logits).max(axis=1)) < 0.6
 
@@ -168,3 +168,26 @@ def test_a_stated_mix_of_classes_shifts_the_probabilities(data: Path, tmp_path: 
     np.testing.assert_allclose(after, expected, atol=1e-5)
     with pytest.raises(ConfigurationError, match="class_mix: no class Mira"):
         run(changed("model", class_mix={"Mira": 1.0}), data, tmp_path / "no", console=quiet())
+
+
+def test_a_run_can_begin_with_the_weights_of_another(data: Path, made: Path) -> None:
+    """Standing still, it answers as the earlier one; learning, it is ahead of a new network."""
+    before = Trainer(load_parts(RECIPE.data, data), RECIPE)
+    before.resume(made.parent)
+    parts = before.parts
+    still = Trainer(parts, changed("training", lr=1e-12, epochs=1), made.parent)
+    still.run_epoch()
+    now, then = (still.validation.scores(t.best_model())[0] for t in (still, before))
+    np.testing.assert_allclose(now, then, atol=1e-4)
+    ahead = Trainer(parts, changed("training", lr=1e-3), made.parent).run_epoch()
+    new = Trainer(parts, changed("training", lr=1e-3)).run_epoch()
+    assert ahead.validation_log_loss < new.validation_log_loss - 0.1
+
+
+def test_a_run_does_not_begin_with_weights_that_do_not_fit(data: Path, made: Path) -> None:
+    parts = load_parts(RECIPE.data, data)
+    with pytest.raises(ConfigurationError, match="is not that of the recipe"):
+        Trainer(parts, changed("network", width=12), made.parent)
+    renamed = replace(parts, train=replace(parts.train, classes=("SNIa", "SNII", "SNIbc")))
+    with pytest.raises(ConfigurationError, match="knows the classes SNIa, SNIbc, SNII, the data"):
+        Trainer(renamed, RECIPE, made.parent)
