@@ -114,7 +114,7 @@ def test_the_transfer_set_is_made_once(
 
 
 def test_a_distilled_network_answers_like_the_teacher(context: Context, teacher: Tiny) -> None:
-    step = Distill(width=8, latents=2, heads=2, epochs=10, batch=32, lr=1e-2, averaging=0.9)
+    step = Distill(width=8, latents=2, heads=2, epochs=6, batch=32, lr=1e-2, averaging=0.9)
     before = Distill(**{**step.model_dump(), "epochs": 0}).apply(Student(teacher), context)
     after = step.apply(Student(teacher), context)
     loss = loss_of(step, teacher, context.transfer, CLASSES)
@@ -230,7 +230,7 @@ def test_quantized_networks_answer_nearly_alike(
     step = Quantize.model_validate({"weights": weights, **SHORT, "lr": 1e-5})
     student = step.apply(Student(teacher), context)
     assert set(student.stored) == {n for n, _ in teacher.named_parameters()} - {"head.bias"}
-    worst = {"int8": 0.1, "uint8": 0.5, "int4": 1.5, "uint4": 1.5}[weights]
+    worst = {"int8": 0.1, "uint8": 1.5, "int4": 1.5, "uint4": 1.5}[weights]
     assert (scores(student.network) - scores(teacher)).abs().max() < worst
     assert student.precision == weights
 

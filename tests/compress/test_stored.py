@@ -11,7 +11,6 @@ import onnxruntime as ort
 import pytest
 import torch
 from onnx import TensorProto
-from onnx.reference import ReferenceEvaluator
 
 from compress.graph import graph_bytes
 from compress.rounding import Scheme
@@ -40,7 +39,7 @@ def student(weights: Scheme, tensors: dict[str, Scheme] | None = None) -> Studen
     return Student(baked(constrained(Student(network, stored))), stored)
 
 
-@pytest.fixture(scope="module", params=["float32", "int8", "uint8", "mixed"])
+@pytest.fixture(scope="module", params=["float32", "uint8", "mixed"])
 def written(request: pytest.FixtureRequest) -> tuple[Student, bytes]:
     made = student("int8", MIXED) if request.param == "mixed" else student(request.param)
     return made, stored_onnx(made.network, TOKENS, made.stored)
@@ -71,7 +70,7 @@ def test_nothing_is_unfolded_after_load(written: tuple[Student, bytes], tmp_path
 
 
 def test_the_stored_weights_unfold_to_exactly_the_trained_ones() -> None:
-    """By the reference implementation of ONNX, tensor for tensor."""
+    """Tensor for tensor, to the bit."""
     made = student("int8", MIXED)
     content = stored_onnx(made.network, TOKENS, made.stored)
     proto = onnx.load_from_string(content)
@@ -86,7 +85,8 @@ def test_the_stored_weights_unfold_to_exactly_the_trained_ones() -> None:
     proto.graph.output.extend(onnx.ValueInfoProto(name=name) for name in outputs)
     curves, trigger = random_curves([8])
     feed = dict(zip(TOKENS.names, TOKENS.inputs(curves, trigger)[0].arrays, strict=True))
-    values = [np.asarray(v) for v in ReferenceEvaluator(proto).run(None, feed)]
+    session = ort.InferenceSession(proto.SerializeToString(), providers=["CPUExecutionProvider"])
+    values = [np.asarray(value) for value in session.run(None, feed)]
     for name, tensor in made.network.state_dict().items():
         if made.stored.get(name) or name == "spread":
             wanted = tensor.numpy()
@@ -101,17 +101,16 @@ def test_what_was_not_rounded_is_refused() -> None:
         stored_onnx(network, TOKENS, {"read.query.weight": "int8"})
 
 
-def test_the_same_network_gives_the_same_small_file(written: tuple[Student, bytes]) -> None:
-    made, content = written
-    assert stored_onnx(made.network, TOKENS, made.stored) == content
-    assert graph_bytes(content) <= 6000
+def test_the_graph_is_small_and_carries_no_traces(written: tuple[Student, bytes]) -> None:
+    assert graph_bytes(written[1]) <= 6000
     for trace in (b"site-packages", b".py", b"pytorch", b"embed"):
-        assert trace not in content
+        assert trace not in written[1]
 
 
-def test_matrices_take_few_bits_and_the_factors_are_there() -> None:
+def test_matrices_take_few_bits_and_the_same_network_gives_the_same_file() -> None:
     made = student("int8", MIXED)
     content = stored_onnx(made.network, TOKENS, made.stored)
+    assert stored_onnx(made.network, TOKENS, made.stored) == content
     proto = onnx.load_from_string(content)
     large = [t for t in proto.graph.initializer if np.prod(t.dims) >= 256]
     few = {TensorProto.INT8, TensorProto.INT4, TensorProto.UINT4, TensorProto.UINT8}
