@@ -88,7 +88,7 @@ def _overview(stages: Sequence[Result], part: str) -> str:
     raw, moment = stages[0]["sizes"]["raw_fp32_bytes"], "random_detection"
     head = ["model", "kind", "parameters", "raw fp32 bytes", "file bytes", "smaller"]
     head += ["manifest bytes", "zipped bytes", "log-loss", "flat log-loss", "worst recall change"]
-    head += [f"{what} at {_typical(stages)} observations" for what in ("faster, B=1", "B=64")]
+    head += [f"faster, B={batch}, {_typical(stages)} observations" for batch in BATCHES]
     rows = []
     for stage in stages:
         sizes, figures = stage["sizes"], stage["figures"][part][moment]

@@ -391,6 +391,40 @@ def model_show(
         display.show_model(console, bundle)
 
 
+@model_app.command("compare")
+def model_compare(
+    a: Annotated[Path, typer.Argument(help="model.onnx of a bundle.")],
+    b: Annotated[Path, typer.Argument(help="model.onnx of another.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with labelled light curves: compare answers too.")
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="How to read it, as in evaluate.")] = "parquet",
+    part: Annotated[
+        str, typer.Option(help="all, or what a was not trained on: objects, templates, ...")
+    ] = "all",
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples per interval.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of random alerts and resamples.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two models: sizes, classes, manifests and, with --data, what they answer.
+
+    Example: `tinyt2 model compare old/model.onnx new/model.onnx --data spcc/ --dataset spcc`
+    """
+    require("model compare", "train", "onnx", "torch")
+    from compress.compare import compare
+    from models.bundle import load_bundle
+    from models.evaluation_run import load_part
+
+    curves = None if data is None else load_part(load_bundle(a), dataset, data, part)[0]
+    comparison = compare(a, b, curves, bootstrap, seed)
+    console = Console()
+    if as_json:
+        console.print_json(data=comparison.result())
+    else:
+        for table in comparison.tables():
+            console.print(table)
+
+
 def main() -> None:
     """Run the command. Errors end with one line.
 
