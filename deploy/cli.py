@@ -361,6 +361,27 @@ def study(
         run_study(load_study(path), data, out, Console())
 
 
+@app.command()
+def refresh(
+    config: Annotated[
+        Path, typer.Argument(help="TOML; see deploy/refresh/refresh.example.toml.")
+    ],
+) -> None:
+    """Renew the deployed model: fine-tune on new data, compress, gate, promote.
+
+    For schedulers. The same inputs again do nothing, a run that was killed is taken up. Exit
+    codes: 0 promoted or nothing new; 1 the new model is refused, the deployed one stays;
+    2 something is configured wrong; 75 another run is at work, try again later.
+
+    Example: `tinyt2 refresh refresh.toml`
+    """
+    require("refresh", "train", "torch")
+    from compress.refresh import refresh as run
+    from deploy.refreshing import load_refresh
+
+    run(*load_refresh(config), Console())
+
+
 @model_app.command("show")
 def model_show(
     path: Annotated[
