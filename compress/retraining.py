@@ -22,15 +22,17 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, log_softmax, one_hot
 from torch.nn.utils import parametrize
 
+from compress.gates import GateRecipe
 from compress.student import Student, baked, constrained
 from compress.transfer import ARTEFACT, Lesson, TransferSet
+from models.errors import ConfigurationError
 from models.networks import batch_tensors
 from models.optimiser import Averaged
 from models.recipe import Fraction, OptimiserRecipe
 from models.t2 import T2
 from models.tiny import Tiny
 
-__all__ = ["Loss", "RetrainingRecipe", "retrained"]
+__all__ = ["Loss", "Progress", "RetrainingRecipe", "loss_of", "retrained"]
 
 Progress = Callable[[float, str], None]
 """Told which part of a step is done, and what to show."""
@@ -47,6 +49,8 @@ class RetrainingRecipe(OptimiserRecipe):
     """Weight of the teacher's answers; the rest is that of the labels."""
     rare: dict[str, Annotated[float, Field(gt=0)]] = {}
     """Classes that count more, and how much more: it holds their false negatives down."""
+    gates: GateRecipe | None = None
+    """After this step, instead of the recipe's [gates]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,8 @@ def loss_of(
     how: RetrainingRecipe, network: Tiny | T2, transfer: TransferSet, classes: tuple[str, ...]
 ) -> Loss:
     """Return the loss that a recipe names."""
+    if unknown := set(how.rare) - set(classes):
+        raise ConfigurationError(f"rare: no class {', '.join(unknown)}", how.rare)
     raised = {classes.index(name): factor for name, factor in how.rare.items()}
     rejects = isinstance(network, Tiny) and network.config.rejects
     return Loss(how.alpha, how.temperature, transfer.class_weight(raised), rejects)

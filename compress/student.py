@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -41,9 +42,18 @@ class Student:
         matrices = [n for n, p in self.network.named_parameters() if p.dim() > 1]
         return " and ".join(sorted({self.stored.get(n, "float32") for n in matrices}))
 
-    def save(self, folder: Path) -> None:
-        """Write ``state.pt``, atomically."""
+    @property
+    def fingerprint(self) -> str:
+        """Return a hash of all weights and of how they are held."""
+        found = hashlib.sha256(repr((self.network.config, sorted(self.stored.items()))).encode())
+        for name, tensor in [*self.network.state_dict().items(), *sorted(self.masks.items())]:
+            found.update(name.encode() + tensor.numpy().tobytes())
+        return found.hexdigest()
+
+    def save(self, folder: Path, key: str) -> None:
+        """Write ``state.pt``, atomically; ``key`` names what it was made from."""
         state = {
+            "key": key,
             "network": type(self.network).__name__,
             "config": asdict(self.network.config),
             "weights": self.network.state_dict(),
@@ -56,9 +66,13 @@ class Student:
         replace(folder / STATE_NAME, content.getvalue())
 
 
-def load_student(folder: Path) -> Student:
-    """Read what `Student.save` wrote."""
+def load_student(folder: Path, key: str) -> Student | None:
+    """Read what `Student.save` wrote; None when that is not there or has another key."""
+    if not (folder / STATE_NAME).exists():
+        return None
     state: dict[str, Any] = torch.load(folder / STATE_NAME, weights_only=True)
+    if state["key"] != key:
+        return None
     network = (
         T2(T2Config(**state["config"]))
         if state["network"] == "T2"
@@ -102,6 +116,8 @@ def schemes(
     """
     parameters = dict(network.named_parameters())
     chosen = {name: default if p.dim() > 1 else small for name, p in parameters.items()}
+    # Calibration moves these afterwards (`models.networks.shift_prior`).
+    chosen["head.bias"] = "float32"
     for pattern, scheme in by_name.items():
         found = [name for name in parameters if fnmatchcase(name, pattern)]
         if not found:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from compress.retraining import RetrainingRecipe, retrained
+from compress.retraining import Progress, RetrainingRecipe, retrained
 from compress.student import Student
 from compress.transfer import TransferSet
 from models.t2 import T2
@@ -25,8 +25,7 @@ class Context:
     """The teacher has an output for what is of no class: students get one too."""
     seed: int
     """Of this step."""
-    progress: Callable[[float, str], None] = lambda done, text: None
-    """Told which part of the step is done, and what to show."""
+    progress: Progress = lambda done, text: None
 
     def retrained(
         self,
