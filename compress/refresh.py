@@ -85,9 +85,7 @@ class Outcome:
 _OUTCOME: Final = TypeAdapter(Outcome)
 
 
-def refresh(
-    job: RefreshRecipe, recipe: Recipe, console: Console | None = None
-) -> Outcome | None:
+def refresh(job: RefreshRecipe, recipe: Recipe, console: Console | None = None) -> Outcome | None:
     """Make a model of new data and promote it if it passes; None if there is nothing new.
 
     ``recipe`` is what ``job`` names, read: with steps (`CompressionRecipe`) or without. Raise
@@ -189,9 +187,7 @@ def _model(
     """Fine-tune and compress, from where an earlier run was stopped; return the model's path."""
     trained = folder / "train"
     plain = Recipe(**{name: getattr(recipe, name) for name in Recipe.model_fields})
-    path = train_on(
-        parts, plain, trained, True, console, job.refresh.bootstrap, job.refresh.start
-    )
+    path = train_on(parts, plain, trained, True, console, job.refresh.bootstrap, job.refresh.start)
     if not isinstance(recipe, CompressionRecipe):
         return path
     from compress import chain
@@ -209,7 +205,8 @@ def _failures(
     console: Console,
 ) -> dict[str, str]:
     """Return what is not passed on any held-out part, and print the tables."""
-    seed, failures = recipe.data.split_seed, {}
+    seed = recipe.data.split_seed
+    failures: dict[str, str] = {}
     for name, part in parts.tests.items():
         answers = judged(deployed, part, seed), judged(candidate, part, seed)
         called = ("the deployed model", f"the new model on {name}")

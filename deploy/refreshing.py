@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Final
 
 from compress.refresh import RefreshRecipe
-from deploy.compression import load_compression
 from deploy.configuration import file_layer, validated
 from deploy.training import load_recipe
 from models.errors import ConfigurationError
 from models.recipe import Recipe
 
 __all__ = ["load_refresh"]
+
+_PATHS: Final = ("start", "data", "store", "work")
 
 
 def load_refresh(path: Path) -> tuple[RefreshRecipe, Recipe]:
@@ -25,12 +27,11 @@ def load_refresh(path: Path) -> tuple[RefreshRecipe, Recipe]:
         raise ConfigurationError(
             f"{path}: [refresh] name a recipe: either compress (a chain) or train (no chain)", path
         )
-    folders = {name: path.parent / getattr(told, name) for name in _FOLDERS}
+    folders = {name: path.parent / getattr(told, name) for name in _PATHS}
     job = job.model_copy(update={"refresh": told.model_copy(update=folders)})
     if told.compress is not None:
+        from deploy.compression import load_compression
+
         return job, load_compression(path.parent / told.compress)
     assert told.train is not None
     return job, load_recipe(path.parent / told.train)
-
-
-_FOLDERS = ("start", "data", "store", "work")
