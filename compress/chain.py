@@ -40,8 +40,6 @@ from models.optimiser import torch_threads
 from models.recipe import Recipe
 from models.runtime import load_classifier
 from models.split import Parts
-from models.t2 import T2
-from models.tiny import Tiny
 from models.train import load_parts, train_on
 from models.trainer import trained_before
 from models.validation import ValidationAlerts

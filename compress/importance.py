@@ -60,8 +60,9 @@ def _gates(network: Tiny) -> list[Tensor]:
     """Return the gradients of all gates: latents, latent blocks, heads and units by block."""
     parts = [_block_gates(b) for b in (network.read, *network.blocks) if isinstance(b, Block)]
     # A block taken away takes its heads and units with it, and their biases, which are small.
-    blocks = torch.stack([heads.sum() + units.sum() for heads, units in parts[1:]] or
-                         [torch.zeros(())])
+    blocks = torch.stack(
+        [heads.sum() + units.sum() for heads, units in parts[1:]] or [torch.zeros(())]
+    )
     latents = _columns(network.head.weight, network.config.latents)
     return [latents, blocks, *(gate for pair in parts for gate in pair)]
 

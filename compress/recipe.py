@@ -50,7 +50,7 @@ class ReportRecipe(Section):
 
     twins: bool = True
     """Dense networks of the result's shape and bytes: trained alone, and distilled alone."""
-    variants: list[str] = []
+    variants: list[str] = Field(default_factory=list)
     """The result stored otherwise: float32, int8, uint8, uint4, and as rows only
     onnxruntime-dynamic and onnxruntime-static."""
     bootstrap: Annotated[int, Field(ge=0)] = 500

@@ -47,7 +47,7 @@ class RetrainingRecipe(OptimiserRecipe):
     """At which the teacher's answers are softened."""
     alpha: Fraction = 0.8
     """Weight of the teacher's answers; the rest is that of the labels."""
-    rare: dict[str, Annotated[float, Field(gt=0)]] = {}
+    rare: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
     """Classes that count more, and how much more: it holds their false negatives down."""
     gates: GateRecipe | None = None
     """After this step, instead of the recipe's [gates]."""

@@ -50,7 +50,7 @@ def _straight(weight: Tensor, rounded: Tensor) -> Tensor:
 
 def largest_code(bits: int) -> int:
     """Return the largest code; the smallest is its negative."""
-    return 2 ** (bits - 1) - 1
+    return (1 << bits - 1) - 1
 
 
 def scales(weight: Tensor, bits: int) -> Tensor:
@@ -124,7 +124,7 @@ class Masked(nn.Module):
 
 def entries(n_weights: int, bits: int) -> int:
     """Return how many entries a codebook for so many weights may have."""
-    return max(2, min(2**bits, n_weights // _WEIGHTS_PER_ENTRY))
+    return max(2, min(1 << bits, n_weights // _WEIGHTS_PER_ENTRY))
 
 
 def rounding(scheme: Scheme, weight: Tensor, masked: bool = False) -> nn.Module | None:

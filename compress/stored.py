@@ -53,9 +53,7 @@ def exporter(student: Student) -> Any:
     return lambda network, features: stored_onnx(network, features, student.stored)
 
 
-def stored_onnx(
-    network: Tiny | T2, features: FeatureSet, stored: Mapping[str, Scheme]
-) -> bytes:
+def stored_onnx(network: Tiny | T2, features: FeatureSet, stored: Mapping[str, Scheme]) -> bytes:
     """Return the ONNX file, without manifest; `BundleError` if a tensor is not rounded so."""
     proto, tensors = export_factors(network, features)
     graph = proto.graph
@@ -118,9 +116,7 @@ class _Unfolding:
             return
         self._halves.append((f"{name}:flat", values.ravel()))
         self._constant(f"{name}:shape", np.array(values.shape, np.int64))
-        self._nodes.append(
-            helper.make_node("Reshape", [f"{name}:flat", f"{name}:shape"], [name])
-        )
+        self._nodes.append(helper.make_node("Reshape", [f"{name}:flat", f"{name}:shape"], [name]))
 
     def _scaled(self, name: str, tensor: Tensor, scheme: Scheme) -> None:
         kind, bits = _CODES[scheme]
@@ -146,9 +142,7 @@ class _Unfolding:
         self._codes(f"{name}:codes", codes.reshape(values.shape).astype(np.uint8), kind, bits)
         self._half(f"{name}:book", book)
         self._nodes += [
-            helper.make_node(
-                "Cast", [f"{name}:codes"], [f"{name}:index"], to=TensorProto.INT32
-            ),
+            helper.make_node("Cast", [f"{name}:codes"], [f"{name}:index"], to=TensorProto.INT32),
             helper.make_node("Gather", [f"{name}:book", f"{name}:index"], [name]),
         ]
 
@@ -167,11 +161,11 @@ class _Unfolding:
         ]
 
     def _codes(self, name: str, codes: npt.NDArray[Any], kind: int, bits: int) -> None:
-        flat = codes.ravel().view(np.uint8)
+        flat: npt.NDArray[np.uint8] = codes.ravel().view(np.uint8)
         if bits == 4:
             # Two in a byte, the first in the lower half.
-            flat = np.append(flat, np.zeros(len(flat) % 2, np.uint8)) & 15
-            flat = flat[0::2] | flat[1::2] << 4
+            even = np.append(flat, np.zeros(len(flat) % 2, np.uint8)) & 15
+            flat = (even[0::2] | even[1::2] << 4).astype(np.uint8)
         self.initializers.append(
             helper.make_tensor(name, kind, codes.shape, flat.tobytes(), raw=True)
         )

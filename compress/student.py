@@ -73,11 +73,8 @@ def load_student(folder: Path, key: str) -> Student | None:
     state: dict[str, Any] = torch.load(folder / STATE_NAME, weights_only=True)
     if state["key"] != key:
         return None
-    network = (
-        T2(T2Config(**state["config"]))
-        if state["network"] == "T2"
-        else Tiny(TinyConfig(**state["config"]))
-    )
+    kind = T2Config if state["network"] == "T2" else TinyConfig
+    network = _empty(kind(**state["config"]))
     network.load_state_dict(state["weights"])
     return Student(network.eval(), state["stored"], state["masks"])
 
@@ -97,12 +94,20 @@ def constrained(student: Student) -> Tiny | T2:
 
 
 def baked(network: Tiny | T2) -> Tiny | T2:
-    """Return a copy of a constrained network with the weights that it answers with."""
-    plain = copy.deepcopy(network)
-    for module in list(plain.modules()):
+    """Return a plain network with the weights that a constrained one answers with."""
+    held = copy.deepcopy(network)
+    for module in list(held.modules()):
         for key in list(getattr(module, "parametrizations", {})):
             parametrize.remove_parametrizations(module, key)
+    # A new one, because removing constraints has changed the order of the parameters.
+    plain = _empty(network.config)
+    plain.load_state_dict(held.state_dict())
     return plain.eval()
+
+
+def _empty(config: TinyConfig | T2Config) -> Tiny | T2:
+    with torch.random.fork_rng(devices=[]):
+        return T2(config) if isinstance(config, T2Config) else Tiny(config)
 
 
 def schemes(

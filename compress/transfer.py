@@ -155,7 +155,8 @@ def make_transfer_set(
             progress((done + 1) / len(chunks))
         _write(folder, [c for c, *_ in made])
         for name, column in zip(
-            ("trigger_mjd", "logits", "ood_score"), zip(*(m[1:] for m in made), strict=True),
+            ("trigger_mjd", "logits", "ood_score"),
+            zip(*(m[1:] for m in made), strict=True),
             strict=True,
         ):
             np.save(folder / f"{name}.npy", np.concatenate(column))

@@ -15,8 +15,15 @@ from pydantic import Field
 from compress.chain import Chain, Made
 from compress.peers import quantized_by_onnxruntime
 from compress.retraining import RetrainingRecipe
-from compress.steps import AnyStep, Cluster, Context, Distill, PruneMagnitude, Quantize
-from compress.steps import PruneStructured
+from compress.steps import (
+    AnyStep,
+    Cluster,
+    Context,
+    Distill,
+    PruneMagnitude,
+    PruneStructured,
+    Quantize,
+)
 from compress.steps.distill import fresh
 from compress.student import Student
 from models.errors import ConfigurationError
@@ -69,7 +76,7 @@ def variants(chain: Chain, made: list[Made]) -> list[Made]:
     rounding = [i for i, s in enumerate(chain.recipe.steps) if isinstance(s, Quantize | Cluster)]
     exact = made[rounding[0]] if rounding else made[-1]
     told = _training(chain.recipe.steps[rounding[-1]]) if rounding else {"epochs": 0}
-    found = {}
+    found: dict[str, Made] = {}
     for name in _SCHEMES:
         if name in wanted or (name == "float32" and set(_PEERS) & set(wanted)):
             small = "float32" if name == "float32" else "float16"

@@ -238,6 +238,45 @@ def train(
 
 
 @app.command()
+def compress(
+    recipe: Annotated[
+        Path, typer.Argument(help="Recipe in TOML; those shipped are in compress/recipes.")
+    ],
+    data: Annotated[
+        Path, typer.Option(help="Folder with the training set, or the simulator's inputs.")
+    ] = Path(),
+    out: Annotated[
+        Path, typer.Option(help="Folder for stages, report and the final model.onnx.")
+    ] = Path("runs/compress"),
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Take up what an earlier run of the recipe finished.")
+    ] = False,
+) -> None:
+    """Make a small model from a large one: distill, prune, round, and check after every step.
+
+    A recipe names a teacher (trained first, or the folder of a `tinyt2 train` run) and the
+    steps: `distill` a smaller network, `prune_structured` whole heads, latents and units,
+    `prune_magnitude` single weights, `quantize` to int8 or codebooks, `cluster` to a few
+    values. After each step its model is held against the teacher on the validation part,
+    class by class: where one loses more than [gates] allows, the run stops with a table,
+    exit code 1, and nothing appears as OUT/model.onnx. OUT/report/report.html has sizes,
+    losses and speeds of all stages, of twins that were trained small from the start, and of
+    other ways to store the weights.
+
+    Example: `tinyt2 compress compress/recipes/default.toml --data sim/ --out runs/small`
+    """
+    require("compress", "train", "torch")
+    from compress.chain import run
+    from deploy import compression, display
+    from models.runtime import load_classifier
+
+    console = Console()
+    command = f"tinyt2 compress {recipe} --data {data} --out {out}"
+    path = run(compression.load_compression(recipe), data, out, resume, console, command)
+    display.show_model(console, load_classifier(path).bundle)
+
+
+@app.command()
 def evaluate(
     model: Annotated[Path, typer.Argument(help="model.onnx of a bundle.")],
     data: Annotated[Path, typer.Option(help="Folder with the data set.")],

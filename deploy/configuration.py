@@ -3,7 +3,8 @@
 A layer is what one place says: a TOML file or the environment. Each is checked
 for unknown keys on its own, so that the error can name the place; then they are
 laid over each other and validated. The model has sections, and a section has
-keys; a key may hold a table of properties.
+keys; a key may hold a table of properties. A section may also be an array of
+tables, ``[[steps]]``, whose key ``kind`` says which model each is of.
 
 This is not pydantic-settings, which silently ignores environment variables that it does
 not know, and whose errors name neither the file nor the variable. It also reads the values
@@ -19,7 +20,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Final, TypeVar, get_origin
+from typing import Any, Final, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -77,17 +78,16 @@ class Layer:
 def file_layer(model: type[BaseModel], path: Path) -> Layer:
     """Read a TOML file; raise `ConfigurationError` if it is not sound or has unknown keys."""
     values = _read_toml(path)
-    keys = _keys(model)
+    keys, kinds = _keys(model), _kinds(model)
     for section, content in values.items():
+        if section in kinds:
+            _check_tables(f"{path}: [[{section}]]", content, kinds[section])
+            continue
         if not isinstance(content, dict):
             raise _no_section(path, section, keys)
         if section not in keys:
-            raise _unknown(f"{path}: [{section}]", section, keys, "section")
-        for key, value in content.items():
-            if key not in keys[section]:
-                raise _unknown(f"{path}: [{section}] {key}", key, keys[section], "key")
-            if _is_table(keys[section][key]) and isinstance(value, dict):
-                content[key] = _flat(value)
+            raise _unknown(f"{path}: [{section}]", section, keys | kinds, "section")
+        _check_keys(f"{path}: [{section}]", content, keys[section])
     return Layer(values, lambda where: f"{path}: [{where[0]}] {'.'.join(where[1:])}")
 
 
@@ -123,6 +123,28 @@ def validated(model: type[Model], layers: Sequence[Layer]) -> Model:
         details = {_where(entry["loc"]): entry for entry in error.errors(include_url=False)}
         lines = [_complaint(model, layers, where, entry) for where, entry in details.items()]
         raise ConfigurationError("\n".join(lines), ".".join(next(iter(details)))) from None
+
+
+def _check_keys(place: str, content: dict[str, Any], known: Mapping[str, FieldInfo]) -> None:
+    for key, value in content.items():
+        if key not in known:
+            raise _unknown(f"{place} {key}", key, known, "key")
+        if _is_table(known[key]) and isinstance(value, dict):
+            content[key] = _flat(value)
+
+
+def _check_tables(place: str, tables: object, kinds: Mapping[str, type[BaseModel]]) -> None:
+    if not isinstance(tables, list):
+        raise ConfigurationError(f"{place} is an array of tables: double its brackets", tables)
+    for number, table in enumerate(tables, 1):
+        kind = table.get("kind") if isinstance(table, dict) else None
+        if not isinstance(table, dict) or not isinstance(kind, str):
+            raise ConfigurationError(
+                f"{place} number {number}: say its kind, one of {', '.join(kinds)}", table
+            )
+        if kind not in kinds:
+            raise _unknown(f"{place} number {number}: {kind}", kind, kinds, "kind")
+        _check_keys(f"{place} number {number}, {kind}:", table, kinds[kind].model_fields)
 
 
 def _read_toml(path: Path) -> dict[str, Any]:
@@ -172,6 +194,16 @@ def _keys(model: type[BaseModel]) -> dict[str, dict[str, FieldInfo]]:
         for name, section in sections.items()
         if isinstance(section, type) and issubclass(section, BaseModel)
     }
+
+
+def _kinds(model: type[BaseModel]) -> dict[str, dict[str, type[BaseModel]]]:
+    """Return, of sections that are arrays of tables: section -> kind -> model."""
+    found: dict[str, dict[str, type[BaseModel]]] = {}
+    for name, field in model.model_fields.items():
+        if get_origin(field.annotation) is list:
+            union = get_args(get_args(field.annotation)[0])[0]
+            found[name] = {step.model_fields["kind"].default: step for step in get_args(union)}
+    return found
 
 
 def _split(name: str, known: Mapping[str, FieldInfo]) -> Where:
@@ -226,15 +258,21 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
 
 
 def _where(loc: tuple[int | str, ...]) -> Where:
-    """Return the key at fault; the position in a list and the tried types are left out."""
+    """Return the key at fault; the position in a list and the tried types are left out.
+
+    Of an array of tables, the number of the table stands before its kind.
+    """
+    if len(loc) > 1 and isinstance(loc[1], int):
+        return f"[{loc[0]}]", " ".join([f"number {loc[1] + 1},", *map(str, loc[2:4])])
     return tuple(part for part in loc[:3] if isinstance(part, str))
 
 
 def _complaint(
     model: type[BaseModel], layers: Sequence[Layer], where: Where, entry: ErrorDetails
 ) -> str:
-    field = _keys(model)[where[0]][where[1]]
-    name = next((layer.name(where) for layer in layers if layer.says(where)), ".".join(where))
+    field = _keys(model).get(where[0], {}).get(where[1] if where[1:] else "", FieldInfo())
+    said = (where[0].strip("[]"),) if where[0].startswith("[") else where
+    name = next((layer.name(where) for layer in layers if layer.says(said)), ".".join(where))
     text = entry["msg"].removeprefix("Value error, ")
     expected = _PROPERTY if len(where) == 3 else _EXPECTED.get(entry["type"])
     if expected is None and text.startswith("Input should be "):

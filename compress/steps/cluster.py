@@ -5,6 +5,8 @@ from __future__ import annotations
 from fnmatch import fnmatchcase
 from typing import Literal
 
+from pydantic import Field
+
 from compress.retraining import RetrainingRecipe
 from compress.rounding import Scheme
 from compress.steps.step import Context
@@ -20,7 +22,7 @@ class Cluster(RetrainingRecipe):
     kind: Literal["cluster"] = "cluster"
     bits: Literal[4, 8] = 4
     """Of an index: up to 16 or 256 values, each kept for eight weights or more."""
-    tensors: list[str] = ["*"]
+    tensors: list[str] = Field(default=["*"])
     """Patterns of the matrices' names."""
 
     def apply(self, student: Student, context: Context) -> Student:

@@ -17,7 +17,6 @@ from compress.rounding import Masked
 from compress.steps.step import Context
 from compress.student import Student, matrices
 from models.errors import ConfigurationError
-from models.recipe import Fraction
 from models.t2 import T2
 from models.tiny import Tiny
 

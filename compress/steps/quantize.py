@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from compress.retraining import RetrainingRecipe
 from compress.rounding import Scheme
 from compress.steps.step import Context
@@ -24,7 +26,7 @@ class Quantize(RetrainingRecipe):
     """Of matrices."""
     small: Literal["float32", "float16"] = "float16"
     """Of vectors: biases and norms."""
-    tensors: dict[str, Scheme] = {}
+    tensors: dict[str, Scheme] = Field(default_factory=dict)
     """Of the parameters that a pattern matches, as ``"head.weight" = "uint4"``."""
 
     def apply(self, student: Student, context: Context) -> Student:

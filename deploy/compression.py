@@ -1,0 +1,20 @@
+"""Read the files that tell how models are compressed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deploy.configuration import file_layer, validated
+
+if TYPE_CHECKING:
+    from compress.recipe import CompressionRecipe
+
+__all__ = ["load_compression"]
+
+
+def load_compression(path: Path) -> CompressionRecipe:
+    """Read a recipe in TOML; `ConfigurationError` if it is wrong."""
+    from compress.recipe import CompressionRecipe
+
+    return validated(CompressionRecipe, [file_layer(CompressionRecipe, path)])
