@@ -402,9 +402,7 @@ def study(
 
 @app.command()
 def refresh(
-    config: Annotated[
-        Path, typer.Argument(help="TOML; see deploy/refresh/refresh.example.toml.")
-    ],
+    config: Annotated[Path, typer.Argument(help="TOML; see deploy/refresh/refresh.example.toml.")],
 ) -> None:
     """Renew the deployed model: fine-tune on new data, compress, gate, promote.
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from compress.refresh import RefreshRecipe
+from deploy.compression import load_compression
 from deploy.configuration import file_layer, validated
 from deploy.training import load_recipe
 from models.errors import ConfigurationError
@@ -30,8 +31,6 @@ def load_refresh(path: Path) -> tuple[RefreshRecipe, Recipe]:
     folders = {name: path.parent / getattr(told, name) for name in _PATHS}
     job = job.model_copy(update={"refresh": told.model_copy(update=folders)})
     if told.compress is not None:
-        from deploy.compression import load_compression
-
         return job, load_compression(path.parent / told.compress)
     assert told.train is not None
     return job, load_recipe(path.parent / told.train)
