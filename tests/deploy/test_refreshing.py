@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import pytest
 import torch
 import yaml
 
+from deploy.cli import main
 from deploy.refreshing import load_refresh
 from deploy.training import load_recipe
 from models.errors import ConfigurationError
@@ -59,48 +61,76 @@ min_agreement = 0.0
 """
 
 
-def refresh(job: Path) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "deploy.cli", "refresh", str(job)]
-    return subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+@dataclass(frozen=True)
+class Command:
+    """``tinyt2 refresh`` in this process."""
+
+    monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str]
+
+    def __call__(self, job: Path) -> tuple[int, str]:
+        """Run a job and return exit code and all that was said, in one line."""
+        self.monkeypatch.setattr(sys, "argv", ["tinyt2", "refresh", str(job)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = self.capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return ended.value.code, " ".join((out + err).split())
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Path:
-    """A job that fine-tunes a small model, which is the deployed one."""
-    (tmp_path / "data").mkdir()
-    write_spcc(tmp_path / "data", per_template=30)
-    (tmp_path / "recipe.toml").write_text(RECIPE)
-    (tmp_path / "job.toml").write_text(JOB)
-    recipe = load_recipe(tmp_path / "recipe.toml")
-    model = run(recipe, tmp_path / "data", tmp_path / "start", console=quiet(), bootstrap=0)
-    store = ModelStore(tmp_path / "store")
+def refresh(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    return Command(monkeypatch, capsys)
+
+
+@pytest.fixture(scope="module")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a job that fine-tunes a small model, which is the deployed one."""
+    folder = tmp_path_factory.mktemp("deployed")
+    (folder / "data").mkdir()
+    write_spcc(folder / "data", per_template=30)
+    (folder / "recipe.toml").write_text(RECIPE)
+    (folder / "job.toml").write_text(JOB)
+    recipe = load_recipe(folder / "recipe.toml")
+    model = run(recipe, folder / "data", folder / "start", console=quiet(), bootstrap=0)
+    store = ModelStore(folder / "store")
     store.promote(store.add(model))
-    return tmp_path / "job.toml"
+    return folder
 
 
-def test_a_killed_command_is_taken_up_and_codes_tell_schedulers_what_happened(job: Path) -> None:
+@pytest.fixture
+def job(deployed: Path, tmp_path: Path) -> Path:
+    """The job in a folder of its own."""
+    return shutil.copytree(deployed, tmp_path / "job") / "job.toml"
+
+
+def test_a_killed_command_is_taken_up_and_codes_tell_schedulers_what_happened(
+    job: Path, refresh: Command
+) -> None:
     work, store = job.parent / "work", ModelStore(job.parent / "store")
     before = store.state().current
-    first = refresh(job)
-    while not (found := list(work.glob("*/train/checkpoint.pt"))):
-        assert first.poll() is None, first.communicate()[1]
-        time.sleep(0.02)
-    busy = refresh(job)
-    told = busy.communicate(timeout=120)[1]
-    first.send_signal(signal.SIGKILL)
-    first.communicate()
-    if first.returncode == -signal.SIGKILL:
-        assert busy.returncode == os.EX_TEMPFAIL, told
+    first = subprocess.Popen(
+        [sys.executable, "-m", "deploy.cli", "refresh", str(job)],
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        while not (found := list(work.glob("*/train/checkpoint.pt"))):
+            assert first.poll() is None, "it ended before its first epoch"
+            time.sleep(0.02)
+        first.send_signal(signal.SIGSTOP)
+        code, told = refresh(job)
+        assert code == os.EX_TEMPFAIL, told
         assert f"is in use by process {first.pid}" in told
+    finally:
+        first.kill()
+        first.wait()
     assert store.state().current == before
     mark(found[0])
 
-    second = refresh(job)
-    out, told = second.communicate(timeout=240)
-    assert second.returncode == 0, told
-    assert "is promoted in place of" in out
+    code, told = refresh(job)
+    assert code == 0, told
+    assert "is promoted in place of" in told
     assert store.state().previous == before
     card = json.loads((found[0].parent / "card.json").read_text())
     assert card["training"]["wall_time_s"] > 1e5, "the checkpoint was not taken up"
@@ -112,22 +142,18 @@ def mark(checkpoint: Path) -> None:
     torch.save(state | {"seconds": 1e6}, checkpoint)
 
 
-def test_a_refused_model_and_a_wrong_job_have_other_codes(job: Path) -> None:
+def test_a_refused_model_and_a_wrong_job_have_other_codes(job: Path, refresh: Command) -> None:
     job.write_text(job.read_text().replace("min_agreement = 0.0", "min_agreement = 1.0"))
-    done = refresh(job)
-    _, told = done.communicate(timeout=240)
-    assert done.returncode == 1
+    code, told = refresh(job)
+    assert code == 1
     assert "error: model" in told
     assert "agreement (objects): it is" in told
-    assert "Traceback" not in told
-    again = refresh(job)
-    out, _ = again.communicate(timeout=120)
-    assert (again.returncode, out[:11]) == (0, "nothing new")
+    code, told = refresh(job)
+    assert (code, told[:11]) == (0, "nothing new")
     job.write_text(job.read_text().replace("max_ece", "max_eec"))
-    wrong = refresh(job)
-    _, told = wrong.communicate(timeout=120)
-    assert wrong.returncode == 2
-    assert "[gates] max_eec: unknown key; did you mean max_ece?" in " ".join(told.split())
+    code, told = refresh(job)
+    assert code == 2
+    assert "[gates] max_eec: unknown key; did you mean max_ece?" in told
 
 
 def test_paths_are_relative_to_the_job(tmp_path: Path) -> None:
