@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -33,7 +33,7 @@ from models.answers import Answers
 from models.bundle import CARD_NAME, load_bundle
 from models.bundling import add_evaluation, write_bundle
 from models.card import Making
-from models.errors import ConfigurationError, GateError
+from models.errors import BundleError, ConfigurationError, GateError
 from models.export import MODEL_NAME, replace
 from models.networks import features_of
 from models.optimiser import torch_threads
@@ -45,6 +45,9 @@ from models.trainer import trained_before
 from models.validation import ValidationAlerts
 
 __all__ = ["Chain", "Made", "run"]
+
+_MADE_FROM: Final = "made_from"
+"""Key of the card that says of which weights, parent and name a bundle is."""
 
 
 def run(
@@ -168,6 +171,18 @@ class Chain:
                     )
                     student = step.apply(student, context)
             student.save(folder, key)
+        return Made(Path(name).name, self._bundle(name, student, parent), student, kind)
+
+    def _bundle(self, name: str, student: Student, parent: Made) -> Path:
+        """Write a student as a bundle, unless it is there, and return the path of its model."""
+        lineage = {
+            "sha256": load_bundle(parent.path).sha256,
+            "shapes": shapes(parent.student.network),
+        }
+        made_from = _hash(student.fingerprint, repr(lineage), self.recipe.model.model_dump_json())
+        path = self.out / name / MODEL_NAME
+        if self.resume and _is_from(path, made_from):
+            return path
         making = Making(
             model=self.recipe.model,
             parts=self.parts,
@@ -175,23 +190,21 @@ class Chain:
             validation=self._validation,
             command=f"tinyt2 compress (data set {self.recipe.data.dataset}, "
             f"seed {self.recipe.transfer.seed}), {name}",
-            training={"recipe": self.recipe.model_dump(mode="json", exclude={"model"})},
-            precision=student.precision,
-            parent={
-                "sha256": load_bundle(parent.path).sha256,
-                "shapes": shapes(parent.student.network),
+            training={
+                "recipe": self.recipe.model_dump(mode="json", exclude={"model"}),
+                _MADE_FROM: made_from,
             },
+            precision=student.precision,
+            parent=lineage,
         )
         network = copy.deepcopy(student.network)  # its biases and temperature are calibrated
-        path = write_bundle(network, making, folder, exporter(student))
-        return Made(Path(name).name, path, student, kind)
+        return write_bundle(network, making, path.parent, exporter(student))
 
     def _teacher(self) -> Made:
         recipe, folder = self.recipe, self.recipe.teacher.run
         if folder is None:
             folder = self.out / "00-teacher"
-            told = Recipe(**{name: getattr(recipe, name) for name in Recipe.model_fields})
-            train_on(self.parts, told, folder, self.resume, self.console, bootstrap=0)
+            self._train(folder)
         network, learnt = trained_before(folder, len(self.classes))
         if learnt.data != recipe.data:
             raise ConfigurationError(
@@ -204,6 +217,18 @@ class Chain:
         )
         self._features = features_of(learnt.network)
         return Made("00-teacher", folder / MODEL_NAME, Student(network))
+
+    def _train(self, folder: Path) -> None:
+        """Train the teacher in a folder, unless it is there."""
+        told = Recipe(**{name: getattr(self.recipe, name) for name in Recipe.model_fields})
+        model = folder / MODEL_NAME
+        if not self.resume:
+            model.unlink(missing_ok=True)
+        if model.exists():
+            _, learnt = trained_before(folder, len(self.classes))
+            if learnt.model_copy(update={"model": told.model}) == told:
+                return
+        train_on(self.parts, told, folder, self.resume, self.console, bootstrap=0)
 
     def _transfer(self) -> TransferSet:
         how = self.recipe.transfer
@@ -256,6 +281,14 @@ class Chain:
         with Progress(*columns, console=self.console) as bar:
             task = bar.add_task(name, total=1.0, said="")
             yield lambda done, said: bar.update(task, completed=done, said=said)
+
+
+def _is_from(path: Path, made_from: str) -> bool:
+    """Tell whether a sound bundle is there that was made from the same."""
+    try:
+        return load_bundle(path).card.training.get(_MADE_FROM) == made_from
+    except BundleError:
+        return False
 
 
 def _check_budget(recipe: CompressionRecipe, path: Path) -> None:

@@ -91,11 +91,12 @@ class Codebook(nn.Module):
 
     def __init__(self, weight: Tensor, n: int) -> None:
         super().__init__()
-        values = np.sort(weight.detach().numpy().ravel()).astype(np.float64)[:, None]
-        n = min(n, len(np.unique(values)))
-        start = np.quantile(values, (np.arange(n) + 0.5) / n)[:, None]
-        found = KMeans(n, init=start, n_init=1).fit(values).cluster_centers_
-        self.entries = nn.Parameter(torch.from_numpy(np.sort(found.ravel())).float())
+        values = weight.detach().numpy().astype(np.float64).reshape(-1, 1)
+        found = np.unique(values)
+        if len(found) > n:
+            start = np.quantile(found, (np.arange(n) + 0.5) / n)[:, None]
+            found = KMeans(n, init=start, n_init=1).fit(values).cluster_centers_.ravel()
+        self.entries = nn.Parameter(torch.from_numpy(np.sort(found)).float())
 
     def forward(self, weight: Tensor) -> Tensor:
         """Return the nearest entries; their gradient is the sum over their weights."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from models.optimiser import torch_threads
 from tests.compress.bundles import RECIPE, WORSE, trained
 from tests.models.supernovae import write_spcc
 
@@ -23,3 +25,10 @@ def good(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def bad(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return trained(WORSE, data, tmp_path_factory.mktemp("bad"))
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """As a run has: more threads wait for one another where processors are shared."""
+    with torch_threads(1):
+        yield
