@@ -23,10 +23,13 @@ from models.evaluate_bundle import EvaluationConfig, moments_of
 from models.resampling import interval, resample
 from models.runtime import Classifier
 
-__all__ = ["BOOTSTRAP", "Change", "Changes", "Interval", "changes", "judged"]
+__all__ = ["BOOTSTRAP", "OVERALL", "Change", "Changes", "Interval", "changes", "judged"]
 
 BOOTSTRAP: Final = 500
 """Resamples of objects per interval."""
+
+OVERALL: Final = {"log_loss": "log-loss", "flat_log_loss": "flat log-loss", "ece": "ECE"}
+"""Figures of all classes together that are always shown, and what they are called."""
 
 Interval = Mapping[str, float | None]
 """``value`` with the bounds ``low`` and ``high`` of its 95 % interval; None: not defined."""
@@ -50,6 +53,13 @@ class Change:
         value, high = self.difference["value"], self.difference["high"]
         return value is not None and -value > limit and (high is None or high < 0)
 
+    def texts(self) -> tuple[str, str, str]:
+        """Return before, after, and the difference with its interval, for a table."""
+        before, after = (_number(figure["value"], ".4f") for figure in (self.before, self.after))
+        low, high = (_number(self.difference[side], "+.4f") for side in ("low", "high"))
+        spread = "" if self.difference["low"] is None else f" ({low}..{high})"
+        return before, after, _number(self.difference["value"], "+.4f") + spread
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -63,6 +73,8 @@ class Changes:
     """By the names of `models.evaluate.resampled_figures`."""
     counts: Mapping[str, int]
     """Alerts of each class that occurs, in the order of the model before."""
+    called: Mapping[str, tuple[float, float]]
+    """Part of the alerts that each class is the most probable one of, before and after."""
 
     def recall(self, name: str) -> Change:
         """Return the recall of a class."""
@@ -110,4 +122,12 @@ def changes(before: Answers, after: Answers, bootstrap: int = BOOTSTRAP, seed: i
             if not any(name.endswith(f"_{one}") for one in absent)
         },
         counts={before.classes[row]: int(np.sum(before.label == row)) for row in present},
+        called={
+            name: (float(np.mean(called[0] == row)), float(np.mean(called[1] == row)))
+            for row, name in enumerate(before.classes)
+        },
     )
+
+
+def _number(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"

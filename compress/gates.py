@@ -14,12 +14,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Annotated, Final
+from typing import Annotated
 
 from pydantic import Field, field_validator
 from rich.table import Table
 
-from compress.changes import BOOTSTRAP, Change, Changes, Interval, changes
+from compress.changes import BOOTSTRAP, OVERALL, Change, Changes, changes
 from models.answers import Answers
 from models.errors import ConfigurationError, GateError
 from models.recipe import Section
@@ -28,8 +28,6 @@ __all__ = ["GateRecipe", "GateResult", "check"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Nats = Annotated[float, Field(ge=0)]
-
-_OVERALL: Final = {"log_loss": "log-loss", "flat_log_loss": "flat log-loss", "ece": "ECE"}
 
 
 class GateRecipe(Section):
@@ -100,7 +98,7 @@ class GateResult:
         for name, count in found.counts.items():
             self._add(table, name, f"recall of {name}", f"{count:,}", found.recall(name))
         table.add_section()
-        for key, title in _OVERALL.items():
+        for key, title in OVERALL.items():
             self._add(table, title, title, "", found.figures[key])
         why = self.failures.get("agreement", "passed")
         table.add_row("agreement", "", "", f"{found.agreement:.3f}", "", _said(why))
@@ -110,14 +108,7 @@ class GateResult:
 
     def _add(self, table: Table, key: str, title: str, count: str, change: Change) -> None:
         why = self.failures.get(key, "passed")
-        table.add_row(
-            title,
-            count,
-            _number(change.before),
-            _number(change.after),
-            _spread(change.difference),
-            _said(why),
-        )
+        table.add_row(title, count, *change.texts(), _said(why))
 
 
 def check(
@@ -205,18 +196,6 @@ def _slices(
         if len(a) and len(b):
             found.append((name, a, b))
     return found
-
-
-def _number(figure: Interval) -> str:
-    return "-" if figure["value"] is None else f"{figure['value']:.4f}"
-
-
-def _spread(figure: Interval) -> str:
-    if figure["value"] is None:
-        return "-"
-    low, high = figure["low"], figure["high"]
-    spread = "" if low is None else f" ({low:+.4f}..{high:+.4f})"
-    return f"{figure['value']:+.4f}{spread}"
 
 
 def _said(why: str) -> str:

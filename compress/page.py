@@ -29,7 +29,7 @@ _TYPICAL: Final = 64
 _TEXT: Final = (
     "<p>Raw bytes are the parameters in fp32. The file is graph and weights, its manifest stands "
     "apart; zipped is the file without manifest in a zip, which nothing loads. <i>Smaller</i> is "
-    "the raw teacher against the file, <i>faster</i> the teacher's time against the model's, "
+    "the raw teacher against the file, <i>faster</i> the teacher's CPU time against the model's, "
     "network alone, one thread, taken by turns. Differences to the teacher are paired: same "
     "alerts, same resamples of objects.</p>"
 )
@@ -88,7 +88,7 @@ def _overview(stages: Sequence[Result], part: str) -> str:
     raw, moment = stages[0]["sizes"]["raw_fp32_bytes"], "random_detection"
     head = ["model", "kind", "parameters", "raw fp32 bytes", "file bytes", "smaller"]
     head += ["manifest bytes", "zipped bytes", "log-loss", "flat log-loss", "worst recall change"]
-    head += [f"{what} at {_typical(stages)} observations" for what in ("faster, B=1", "B=64")]
+    head += [f"faster, B={batch}, {_typical(stages)} observations" for batch in BATCHES]
     rows = []
     for stage in stages:
         sizes, figures = stage["sizes"], stage["figures"][part][moment]
@@ -165,19 +165,20 @@ def _speed(stages: Sequence[Result], batch: int) -> str:
     rows = []
     for stage in stages:
         some = [s for s in stage["speed"] if s["batch"] == batch]
-        cells = [
-            f"{s['ratio']:.2f}x <small>{_time(s['us_per_alert'], batch)}; with features "
-            f"{s['ratio_with_features']:.2f}x</small>"
-            for s in some
-        ]
-        rows.append(row([*_named(stage), *cells]))
+        rows.append(row([*_named(stage), *(_timed(s) for s in some)]))
     what = "latency" if batch == 1 else "throughput"
-    caption = f"{what}, {batch} per call: times faster than the teacher, by observations"
+    caption = (
+        f"{what}, {batch} per call: times faster than the teacher (quartiles), by observations"
+    )
     return table(["model", "kind", *map(str, lengths)], rows, caption)
 
 
-def _time(us_per_alert: float, batch: int) -> str:
-    return f"{us_per_alert:.0f} us" if batch == 1 else f"{1e6 / us_per_alert:,.0f} /s"
+def _timed(speed: Result) -> str:
+    us = speed["us_per_alert"]
+    time = f"{us:.0f} us" if speed["batch"] == 1 else f"{1e6 / us:,.0f} /s"
+    quartiles = f"{speed['ratio_low']:.2f} to {speed['ratio_high']:.2f}"
+    with_features = f"with features {speed['ratio_with_features']:.2f}x"
+    return f"{speed['ratio']:.2f}x <small>{quartiles}; {time}; {with_features}</small>"
 
 
 def _stored(stages: Sequence[Result]) -> str:

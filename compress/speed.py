@@ -41,7 +41,10 @@ class Speed:
     us_per_alert: float
     """Of the network alone, in the median of the rounds."""
     ratio: float
-    """How many times faster than the first model."""
+    """How many times faster than the first model, in the median of the rounds."""
+    ratio_low: float
+    ratio_high: float
+    """Quartiles of the rounds."""
     us_with_features: float
     """From light curves to probabilities."""
     ratio_with_features: float
@@ -72,11 +75,18 @@ def speeds(
 
 
 def _speed(taken: Mapping[str, Seconds], name: str, first: str, length: int, batch: int) -> Speed:
-    figures = []
-    for kind in ("network", "all"):
-        ours, theirs = taken[f"{kind} {name}"], taken[f"{kind} {first}"]
-        figures += [float(np.median(ours)) * 1e6, float(np.median(theirs / ours))]
-    return Speed(length, batch, *figures)
+    network, everything = taken[f"network {name}"], taken[f"all {name}"]
+    low, median, high = np.percentile(taken[f"network {first}"] / network, (25, 50, 75)).tolist()
+    return Speed(
+        length=length,
+        batch=batch,
+        us_per_alert=float(np.median(network)) * 1e6,
+        ratio=median,
+        ratio_low=low,
+        ratio_high=high,
+        us_with_features=float(np.median(everything)) * 1e6,
+        ratio_with_features=float(np.median(taken[f"all {first}"] / everything)),
+    )
 
 
 def _tasks(models: Mapping[str, OnnxClassifier], length: int, batch: int) -> dict[str, Task]:

@@ -400,6 +400,25 @@ def study(
         run_study(load_study(path), data, out, Console())
 
 
+@app.command()
+def refresh(
+    config: Annotated[Path, typer.Argument(help="TOML; see deploy/refresh/refresh.example.toml.")],
+) -> None:
+    """Renew the deployed model: fine-tune on new data, compress, gate, promote.
+
+    For schedulers. The same inputs again do nothing, a run that was killed is taken up. Exit
+    codes: 0 promoted or nothing new; 1 the new model is refused, the deployed one stays;
+    2 something is configured wrong; 75 another run is at work, try again later.
+
+    Example: `tinyt2 refresh refresh.toml`
+    """
+    require("refresh", "train", "torch")
+    from compress.refresh import refresh as run
+    from deploy.refreshing import load_refresh
+
+    run(*load_refresh(config), Console())
+
+
 @model_app.command("show")
 def model_show(
     path: Annotated[
@@ -428,6 +447,40 @@ def model_show(
         )
     else:
         display.show_model(console, bundle)
+
+
+@model_app.command("compare")
+def model_compare(
+    a: Annotated[Path, typer.Argument(help="model.onnx of a bundle.")],
+    b: Annotated[Path, typer.Argument(help="model.onnx of another.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder with labelled light curves: compare answers too.")
+    ] = None,
+    dataset: Annotated[str, typer.Option(help="How to read it, as in evaluate.")] = "parquet",
+    part: Annotated[
+        str, typer.Option(help="all, or what a was not trained on: objects, templates, ...")
+    ] = "all",
+    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples per interval.")] = 500,
+    seed: Annotated[int, typer.Option(help="Of random alerts and resamples.")] = 0,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Compare two models: sizes, classes, manifests and, with --data, what they answer.
+
+    Example: `tinyt2 model compare old/model.onnx new/model.onnx --data spcc/ --dataset spcc`
+    """
+    require("model compare", "train", "onnx", "torch")
+    from compress.compare import compare
+    from models.bundle import load_bundle
+    from models.evaluation_run import load_part
+
+    curves = None if data is None else load_part(load_bundle(a), dataset, data, part)[0]
+    comparison = compare(a, b, curves, bootstrap, seed)
+    console = Console()
+    if as_json:
+        console.print_json(data=comparison.result())
+    else:
+        for table in comparison.tables():
+            console.print(table)
 
 
 def main() -> None:

@@ -34,7 +34,7 @@ from models.report import write_report
 from models.runtime import Predictions, load_classifier
 from models.train import load_parts
 
-__all__ = ["EXTRA_TREES", "run"]
+__all__ = ["EXTRA_TREES", "load_part", "run"]
 
 EXTRA_TREES: Final = "extra-trees"
 """Names the baseline where a bundle could stand."""
@@ -69,7 +69,7 @@ def run(
     config = config or EvaluationConfig()
     carried = everything if as_sent else carried_by_alerts(config.seed)
     thresholds = None if thresholds_from is None else _read_thresholds(thresholds_from)
-    data, training = _part(classifier.bundle, dataset, folder, part)
+    data, training = load_part(classifier.bundle, dataset, folder, part)
     other: Answering | None = None
     if against == EXTRA_TREES:
         console.print("fitting the baseline ...")
@@ -84,10 +84,13 @@ def run(
     return evaluation
 
 
-def _part(
+def load_part(
     bundle: Bundle, dataset: str, folder: Path, part: str
 ) -> tuple[LabelledCurves, LabelledCurves | None]:
-    """Return a part, and what was trained on, as the bundle's training divided the data set."""
+    """Return a part, and what was trained on, as the bundle's training divided the data set.
+
+    ``part`` "all" is the whole data set; `ConfigurationError` for a part that there is not.
+    """
     if part == "all":
         return load(dataset, folder), None
     told = bundle.card.training.get("recipe")

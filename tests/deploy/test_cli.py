@@ -24,8 +24,8 @@ BENCHES = [
     "scaleout",
 ]
 COMMANDS = [
-    *["serve", "replay", "demo", "model", "model show"],
-    *["train", "evaluate", "simulate", "curves", "study"],
+    *["serve", "replay", "demo", "model", "model show", "model compare"],
+    *["train", "evaluate", "simulate", "curves", "study", "refresh"],
     *["bench", *(f"bench {name}" for name in BENCHES)],
     *["dead-letters", *(f"dead-letters {name}" for name in ("list", "show", "replay"))],
 ]
