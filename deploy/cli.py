@@ -20,6 +20,7 @@ from deploy.bench.app import app as bench_app
 from deploy.deadletters.app import app as dead_letters_app
 from deploy.extras import require
 from deploy.logs import configure_logs
+from deploy.model import app as model_app
 from deploy.secrets import scrubbed
 from deploy.settings import load_settings
 from deploy.times import parse_time
@@ -34,7 +35,6 @@ app = typer.Typer(
     help="Classify astronomical alerts in real time: ZTF and LSST alerts in, class "
     "probabilities out.",
 )
-model_app = typer.Typer(no_args_is_help=True, help="Look at a model.")
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
 app.add_typer(dead_letters_app, name="dead-letters")
@@ -346,36 +346,6 @@ def study(
         run_uea(data, out, console=Console())
     else:
         run_study(load_study(path), data, out, Console())
-
-
-@model_app.command("show")
-def model_show(
-    path: Annotated[
-        Path | None, typer.Argument(help="model.onnx of a bundle; the bundled one by default.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print manifest and card as JSON.")
-    ] = False,
-) -> None:
-    """Say what a model is: identity, classes, training data, figures, limits."""
-    from deploy import display
-    from models.bundle import DEPLOYED_MODEL
-    from models.runtime import load_classifier
-
-    bundle = load_classifier(path or DEPLOYED_MODEL).bundle
-    console = Console()
-    if as_json:
-        console.print_json(
-            data={
-                "path": str(bundle.path),
-                "sha256": bundle.sha256,
-                "bytes": bundle.n_bytes,
-                "manifest": bundle.manifest.model_dump(),
-                "card": bundle.card.model_dump(),
-            }
-        )
-    else:
-        display.show_model(console, bundle)
 
 
 def main() -> None:
