@@ -29,7 +29,7 @@ __all__ = ["Classified", "Comparison", "Shadow", "compare"]
 
 _WAITING: Final = 2
 """Batches that wait at most."""
-_SHARE: Final = 0.5
+_SHARE: Final = 0.25
 """Of one core."""
 _PIECE: Final = 32
 """Alerts between two rests."""
@@ -135,11 +135,19 @@ class Shadow:
             if (candidate := self._candidate) is not None:
                 pace.begin()
                 answers = answer(_Paced(candidate, pace), alerts)
-                answered = Classified(candidate.bundle, answers.classified, answers.probabilities)
-                found = compare(current, answered)
-                self._metrics.compared(
-                    candidate.bundle, found.n, found.agreements, found.shift, answered.predicted
+                self._count(
+                    current,
+                    Classified(candidate.bundle, answers.classified, answers.probabilities),
                 )
+
+    def _count(self, current: Classified, candidate: Classified) -> None:
+        followed = self._candidate
+        # What is no longer followed has no metrics any more.
+        if followed is not None and followed.bundle is candidate.bundle:
+            found = compare(current, candidate)
+            self._metrics.compared(
+                candidate.bundle, found.n, found.agreements, found.shift, candidate.predicted
+            )
 
 
 class _Paced:

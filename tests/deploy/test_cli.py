@@ -23,8 +23,10 @@ BENCHES = [
     "fink",
     "scaleout",
 ]
+MODEL_COMMANDS = ["show", "push", "promote", "withdraw", "rollback", "list"]
 COMMANDS = [
-    *["serve", "replay", "demo", "model", "model show"],
+    *["serve", "replay", "demo"],
+    *["model", *(f"model {name}" for name in MODEL_COMMANDS)],
     *["train", "evaluate", "simulate", "curves", "study"],
     *["bench", *(f"bench {name}" for name in BENCHES)],
     *["dead-letters", *(f"dead-letters {name}" for name in ("list", "show", "replay"))],
