@@ -3,8 +3,7 @@
 The measure is the population stability index, the sum of (a - e) ln(a / e) over bins, where e is
 the share of the reference in the model's card in a bin and a that of the night. Below 0.1 nothing
 has moved, above 0.25 much has (rule of thumb of credit scoring; Siddiqi, Credit Risk Scorecards,
-2006). Values that only come in steps, as counts do, lie on the edges of bins; there the card's
-quantiles do not say exactly how many, and an index of some hundredths means nothing.
+2006).
 
 A night is that of ``alert_time``, from 17:00 UTC to 17:00 UTC, when it is day at Palomar and on
 Cerro Pachon; it is called by the date on which it begins.
@@ -96,15 +95,26 @@ class _Bins:
     """Bins between the quantiles of a reference, and what fell into them."""
 
     def __init__(self, levels: list[float], quantiles: list[float]) -> None:
-        # Of equal quantiles the last tells how much of the reference is not above them.
-        self._edges, first = np.unique(np.array(quantiles)[::-1], return_index=True)
-        up_to = np.array([0.0, *np.array(levels)[::-1][first], 1.0])
-        self.expected = np.diff(up_to)
-        self.counts = np.zeros(len(self.expected), np.int64)
+        self._levels, self._edges = np.array(levels), np.array(quantiles)
+        self._n = 0
+        self._below = np.zeros(len(levels), np.int64)
+        self._up_to = np.zeros(len(levels), np.int64)
 
     def add(self, values: npt.NDArray[np.float32]) -> None:
-        bins = np.searchsorted(self._edges, values.astype(np.float64), side="left")
-        self.counts += np.bincount(bins, minlength=len(self.counts))
+        ordered = np.sort(values.astype(np.float64))
+        self._n += len(ordered)
+        self._below += np.searchsorted(ordered, self._edges, side="left")
+        self._up_to += np.searchsorted(ordered, self._edges, side="right")
+
+    def index(self) -> float:
+        """Return the population stability index.
+
+        Counts take few values, many of them on an edge, and quantiles do not say how many of the
+        reference were on which side. They are divided as the reference would have it.
+        """
+        up_to = np.clip(self._levels, self._below / self._n, self._up_to / self._n)
+        shares = np.diff(up_to, prepend=0.0, append=1.0)
+        return stability_index(shares * self._n, np.diff(self._levels, prepend=0.0, append=1.0))
 
 
 class _Night:
@@ -147,8 +157,7 @@ class _Night:
             night=f"{begins:%Y%m%d}",
             alerts=self._alerts,
             features={
-                name: stability_index(bins.counts, bins.expected) if enough else math.nan
-                for name, bins in self._features.items()
+                name: bins.index() if enough else math.nan for name, bins in self._features.items()
             },
             classes=(
                 stability_index(self._predicted, np.array(self._expected)) if known else math.nan
