@@ -21,6 +21,7 @@ from deploy.bench.app import app as bench_app
 from deploy.deadletters.app import app as dead_letters_app
 from deploy.extras import require
 from deploy.logs import configure_logs
+from deploy.model import app as model_app
 from deploy.secrets import scrubbed
 from deploy.settings import load_settings
 from deploy.times import parse_time
@@ -42,7 +43,6 @@ app = typer.Typer(
     help="Classify astronomical alerts in real time: ZTF and LSST alerts in, class "
     "probabilities out.",
 )
-model_app = typer.Typer(no_args_is_help=True, help="Look at a model.")
 app.add_typer(model_app, name="model")
 app.add_typer(bench_app, name="bench")
 app.add_typer(dead_letters_app, name="dead-letters")
@@ -417,70 +417,6 @@ def refresh(
     from deploy.refreshing import load_refresh
 
     run(*load_refresh(config), Console())
-
-
-@model_app.command("show")
-def model_show(
-    path: Annotated[
-        Path | None, typer.Argument(help="model.onnx of a bundle; the bundled one by default.")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print manifest and card as JSON.")
-    ] = False,
-) -> None:
-    """Say what a model is: identity, classes, training data, figures, limits."""
-    from deploy import display
-    from models.bundle import DEPLOYED_MODEL
-    from models.runtime import load_classifier
-
-    bundle = load_classifier(path or DEPLOYED_MODEL).bundle
-    console = Console()
-    if as_json:
-        console.print_json(
-            data={
-                "path": str(bundle.path),
-                "sha256": bundle.sha256,
-                "bytes": bundle.n_bytes,
-                "manifest": bundle.manifest.model_dump(),
-                "card": bundle.card.model_dump(),
-            }
-        )
-    else:
-        display.show_model(console, bundle)
-
-
-@model_app.command("compare")
-def model_compare(
-    a: Annotated[Path, typer.Argument(help="model.onnx of a bundle.")],
-    b: Annotated[Path, typer.Argument(help="model.onnx of another.")],
-    data: Annotated[
-        Path | None, typer.Option(help="Folder with labelled light curves: compare answers too.")
-    ] = None,
-    dataset: Annotated[str, typer.Option(help="How to read it, as in evaluate.")] = "parquet",
-    part: Annotated[
-        str, typer.Option(help="all, or what a was not trained on: objects, templates, ...")
-    ] = "all",
-    bootstrap: Annotated[int, typer.Option(min=0, help="Resamples per interval.")] = 500,
-    seed: Annotated[int, typer.Option(help="Of random alerts and resamples.")] = 0,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-) -> None:
-    """Compare two models: sizes, classes, manifests and, with --data, what they answer.
-
-    Example: `tinyt2 model compare old/model.onnx new/model.onnx --data spcc/ --dataset spcc`
-    """
-    require("model compare", "train", "onnx", "torch")
-    from compress.compare import compare
-    from models.bundle import load_bundle
-    from models.evaluation_run import load_part
-
-    curves = None if data is None else load_part(load_bundle(a), dataset, data, part)[0]
-    comparison = compare(a, b, curves, bootstrap, seed)
-    console = Console()
-    if as_json:
-        console.print_json(data=comparison.result())
-    else:
-        for table in comparison.tables():
-            console.print(table)
 
 
 def main() -> None:

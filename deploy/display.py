@@ -11,10 +11,19 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from models.bundle import Bundle, Card
+from models.bundle import Bundle, Card, load_bundle
+from models.errors import TinyT2Error
+from models.store import ModelStore
 from stream.accounting import Accounting
 
-__all__ = ["accounts_table", "classes_table", "model_notice", "show_model", "show_replay"]
+__all__ = [
+    "accounts_table",
+    "classes_table",
+    "model_notice",
+    "show_model",
+    "show_replay",
+    "show_store",
+]
 
 _MIN_WIDTH: Final = 30
 _MOMENTS: Final = ("last_detection", "random_detection")
@@ -144,3 +153,18 @@ def _interval(figure: Mapping[str, float | None]) -> str:
     if figure["value"] is None:
         return "-"
     return f"{figure['value']:.3f} ({figure['low']:.3f}-{figure['high']:.3f})"
+
+
+def show_store(console: Console, store: ModelStore) -> None:
+    """Print the models of a store and which part each plays."""
+    state = store.state()
+    roles = {state.previous: "previous", state.candidate: "candidate", state.current: "current"}
+    table = Table("sha256", "model", "is")
+    for sha256 in store.models():
+        try:
+            manifest = load_bundle(store.path(sha256)).manifest
+            name = f"{manifest.name} {manifest.version}"
+        except TinyT2Error as error:
+            name = f"damaged: {error}"
+        table.add_row(sha256[:12], escape(name), roles.get(sha256, ""))
+    console.print(table if table.row_count else "no models: push one")

@@ -197,6 +197,8 @@ def replay_folder(
         for number in finished:
             progress.reached(number, parts[number].n_bytes)
         total = before.copy()
+        # Also if another model is promoted meanwhile.
+        settings = wiring.with_model(settings, bundle.path)
         work: Workers
         if workers == 1:
             work = Runner(settings, checkpoint, every)

@@ -225,6 +225,11 @@ class ModelSettings(_Section):
         default=None,
         description="A model.onnx with its card.json beside it; unset: the bundled one.",
     )
+    store: Path | None = Field(
+        default=None,
+        description="A folder of models whose current one answers; tinyt2 model push changes it "
+        "without a restart.",
+    )
     threads: Integer = Field(default=1, gt=0, description="Threads of ONNX Runtime.")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import version
@@ -18,18 +19,23 @@ from deploy.http import HttpServer
 from deploy.settings import Settings
 from deploy.sources import LOOKED_UP_ASIDE_S, open_source, open_store
 from models.bundle import DEPLOYED_MODEL, Bundle
-from models.errors import ConfigurationError
+from models.errors import BundleError, ConfigurationError
 from models.runtime import OnnxClassifier, load_classifier
+from models.store import ModelStore
 from stream.accounting import Accounting
 from stream.decode import Decoder
 from stream.delivery import Delivery
+from stream.drift import Drift
 from stream.duplicates import DuplicateWindow
+from stream.follower import ModelFollower
 from stream.librdkafka import KafkaOptions
 from stream.metrics import Metrics
 from stream.nested import NestedDecoder
 from stream.output.encoders import encoder
+from stream.output.outcomes import Outcomes
 from stream.pipeline import Pipeline
 from stream.service import BatchLimits, OpenDelivery, Service
+from stream.shadow import Shadow
 from stream.sinks.files import open_file_sink
 from stream.sinks.kafka import KafkaSink
 from stream.sinks.transactional import TransactionalKafkaSink
@@ -47,6 +53,7 @@ __all__ = [
     "open_pipeline",
     "replay",
     "serve",
+    "with_model",
 ]
 
 _BROKER_WAIT_S: Final = 30.0
@@ -56,8 +63,30 @@ log = structlog.get_logger()
 
 
 def open_classifier(settings: Settings) -> OnnxClassifier:
-    """Load the model that the settings name, or the one that comes with tinyt2."""
-    return load_classifier(settings.model.path or DEPLOYED_MODEL, settings.model.threads)
+    """Load the model that the settings name, or the one that comes with tinyt2.
+
+    From a store that is the current one; a store without one gets that model first.
+    """
+    path, threads = settings.model.path or DEPLOYED_MODEL, settings.model.threads
+    if settings.model.store is None:
+        return load_classifier(path, threads)
+    store = ModelStore(settings.model.store)
+    current = store.state().current
+    if current is None:
+        current = store.add(path)
+        store.promote(current)
+    try:
+        return store.load(current, threads)
+    except BundleError as error:
+        raise BundleError(
+            f"{error}; to start with the model before it: tinyt2 model rollback", error.value
+        ) from error
+
+
+def with_model(settings: Settings, path: Path) -> Settings:
+    """Return the settings with a model file instead of what they name."""
+    model = settings.model.model_copy(update={"path": path, "store": None})
+    return settings.model_copy(update={"model": model})
 
 
 def open_decoder(settings: Settings) -> Decoder:
@@ -84,7 +113,16 @@ def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
     # A replay must not work under the name of production, or it would fence it.
     output_options = options if window is None else window.options(options)
     sink, delivery = _open_output(settings, output_options, source, metrics)
-    service = Service(source, pipeline, sink, metrics, batch_limits(settings), delivery=delivery)
+    drift = Drift(metrics.models, classifier.bundle)
+    shadow = Shadow(metrics.models)
+
+    def observe(outcomes: Outcomes) -> None:
+        drift.observe(outcomes)
+        shadow.offer(outcomes)
+
+    service = Service(
+        source, pipeline, sink, metrics, batch_limits(settings), observe, delivery=delivery
+    )
     http = HttpServer(
         settings.http.host,
         settings.http.port,
@@ -101,11 +139,22 @@ def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
         _log_start(settings, classifier, http.port)
         # What was loaded stays: to look through it for garbage would delay a batch by 0.1 s.
         gc.freeze()
-        accounting = service.run()
+        with _following(settings, pipeline, shadow, metrics):
+            accounting = service.run()
     finally:
         http.stop()
     log.info("stopped", **accounting.as_log())
     return accounting
+
+
+def _following(
+    settings: Settings, pipeline: Pipeline, shadow: Shadow, metrics: Metrics
+) -> AbstractContextManager[object]:
+    """Return what follows the model store of the settings, if there is one."""
+    if settings.model.store is None:
+        return nullcontext()
+    store = ModelStore(settings.model.store)
+    return ModelFollower(store, pipeline, shadow, metrics.models, settings.model.threads)
 
 
 def _duplicates(settings: Settings) -> DuplicateWindow | None:

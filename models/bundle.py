@@ -36,6 +36,8 @@ __all__ = [
     "OUTPUT_NAMES",
     "Bundle",
     "Card",
+    "Distribution",
+    "DriftReference",
     "Golden",
     "Manifest",
     "ModelClass",
@@ -117,6 +119,39 @@ class Manifest(_Strict):
     golden: list[Golden] = Field(min_length=2)
 
 
+class Distribution(_Strict):
+    """How a value is distributed over the validation alerts."""
+
+    mean: float
+    std: float
+    quantiles: list[float]
+
+
+class DriftReference(_Strict):
+    """What a stream is compared with; a card may leave out any of it."""
+
+    alerts: int = 0
+    quantile_levels: list[float] = []
+    inputs: dict[str, Distribution] = Field(
+        default={}, description="By channel of `models.features.OBJECT_CHANNELS`."
+    )
+    predicted_fractions: dict[str, float] = {}
+    max_probability: Distribution | None = None
+    ood_score: Distribution | None = None
+
+    @model_validator(mode="after")
+    def _one_quantile_per_level(self) -> DriftReference:
+        levels = self.quantile_levels
+        if levels != sorted(levels) or not all(0 < level < 1 for level in levels):
+            raise ValueError(f"quantile levels {levels} do not rise from 0 to 1")
+        for found in (*self.inputs.values(), self.max_probability, self.ood_score):
+            if found is None:
+                continue
+            if len(found.quantiles) != len(levels) or found.quantiles != sorted(found.quantiles):
+                raise ValueError(f"{found.quantiles} are no quantiles at the levels {levels}")
+        return self
+
+
 class Card(_Strict):
     """How a model was made and how good it is."""
 
@@ -127,8 +162,14 @@ class Card(_Strict):
     architecture: dict[str, Any]
     training: dict[str, Any]
     evaluation: dict[str, Any]
-    drift_reference: dict[str, Any]
+    drift_reference: dict[str, Any] = Field(description="A `DriftReference`.")
     libraries: dict[str, str]
+
+    @field_validator("drift_reference")
+    @classmethod
+    def _can_be_compared_with(cls, reference: dict[str, Any]) -> dict[str, Any]:
+        DriftReference.model_validate(reference)
+        return reference
 
 
 @dataclass(frozen=True, slots=True)

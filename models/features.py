@@ -58,6 +58,7 @@ __all__ = [
     "chunked_inputs",
     "model_inputs",
     "n_usable",
+    "object_channels",
     "thinned",
 ]
 
@@ -160,6 +161,28 @@ def model_inputs(
     ]
 
 
+def object_channels(
+    curves: LightCurves, trigger_mjd: npt.NDArray[np.float64], rows: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float32]:
+    """Return the channels of the objects alone, [B, G], as `model_inputs` does."""
+    check_rows(curves, trigger_mjd, rows)
+    lengths = n_usable(curves, trigger_mjd)[rows]
+    objects = np.zeros((len(rows), len(OBJECT_CHANNELS)), np.float32)
+    _describe_all(
+        curves.splits[rows],
+        lengths,
+        curves.band,
+        curves.flux,
+        curves.flux_err,
+        curves.detected,
+        _SLOT,
+        LENGTH_BUCKETS[-1],
+        objects,
+    )
+    _add_redshift(curves, rows, objects)
+    return objects
+
+
 def chunked_inputs(
     curves: LightCurves,
     trigger_mjd: npt.NDArray[np.float64],
@@ -218,15 +241,16 @@ def _tensors(
         mask,
         objects,
     )
-    _add_redshift(curves, rows, objects[:, OBJECT_CHANNELS.index("log_redshift") :])
+    _add_redshift(curves, rows, objects)
     return ModelInputs(rows, tokens, mask, objects)
 
 
 def _add_redshift(
-    curves: LightCurves, rows: npt.NDArray[np.int64], channels: npt.NDArray[np.float32]
+    curves: LightCurves, rows: npt.NDArray[np.int64], objects: npt.NDArray[np.float32]
 ) -> None:
     if curves.redshift is None:
         return
+    channels = objects[:, OBJECT_CHANNELS.index("log_redshift") :]
     z = curves.redshift[rows]
     known = np.isfinite(z)
     channels[known, 0] = np.log(np.maximum(z[known], _LEAST_REDSHIFT))
@@ -289,8 +313,7 @@ def _fill(  # type: ignore[no-untyped-def]
         n = _thin(starts[row], lengths[row], band, slot_of, kept)
         if n == 0:
             continue
-        scale = _scale(kept[:n], flux, flux_err)
-        detections = 0
+        scale = _describe(kept[:n], lengths[row], flux, flux_err, detected, objects[row])
         for i in range(n):
             j = kept[i]
             token = tokens[row, i]
@@ -301,11 +324,7 @@ def _fill(  # type: ignore[no-untyped-def]
             token[4] = np.arcsinh(flux[j] / flux_err[j])
             token[5] = detected[j]
             mask[row, i] = True
-            detections += detected[j]
         _context(kept[:n], mjd, band, slot_of, tokens[row])
-        objects[row, 0] = np.log10(scale)
-        objects[row, 1] = np.log1p(lengths[row])
-        objects[row, 2] = np.log1p(detections)
 
 
 @compiled
@@ -345,6 +364,28 @@ def _thin(start, length, band, slot_of, kept):  # type: ignore[no-untyped-def]
 def _thin_all(starts, lengths, band, slot_of, splits, kept):  # type: ignore[no-untyped-def]
     for row in range(len(starts)):
         _thin(starts[row], lengths[row], band, slot_of, kept[splits[row] : splits[row + 1]])
+
+
+@compiled
+def _describe_all(starts, lengths, band, flux, flux_err, detected, slot_of, size, objects):  # type: ignore[no-untyped-def]
+    kept = np.empty(size, np.int64)
+    for row in range(len(starts)):
+        n = _thin(starts[row], lengths[row], band, slot_of, kept)
+        if n > 0:
+            _describe(kept[:n], lengths[row], flux, flux_err, detected, objects[row])
+
+
+@compiled
+def _describe(kept, length, flux, flux_err, detected, channels):  # type: ignore[no-untyped-def]
+    """Write what the observations say of the object; return the scale."""
+    scale = _scale(kept, flux, flux_err)
+    detections = 0
+    for j in kept:
+        detections += detected[j]
+    channels[0] = np.log10(scale)
+    channels[1] = np.log1p(length)
+    channels[2] = np.log1p(detections)
+    return scale
 
 
 @compiled

@@ -5,6 +5,7 @@ Notation: n curves, K classes, B curves of one chunk.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
@@ -17,9 +18,19 @@ from models.errors import BundleError
 from models.feature_sets import Inputs
 from models.lightcurve import DETECTION, FORCED, LightCurves, band_index
 
-__all__ = ["Classifier", "OnnxClassifier", "Predictions", "golden_curves", "load_classifier"]
+__all__ = [
+    "Classifier",
+    "OnnxClassifier",
+    "Predictions",
+    "exercise",
+    "golden_curves",
+    "load_classifier",
+]
 
 _GOLDEN_TOLERANCE: Final = 1e-4
+_SUM_TOLERANCE: Final = 1e-3
+_CALL_STEPS: Final = 2048
+"""Steps in time of all curves of one call at most, about, when a service is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +99,7 @@ def load_classifier(path: Path = DEPLOYED_MODEL, threads: int = 1) -> OnnxClassi
     """
     classifier = OnnxClassifier(load_bundle(path, threads))
     for i, golden in enumerate(classifier.bundle.manifest.golden):
-        answer = classifier.predict(*golden_curves(golden))
+        answer = _asked(classifier, *golden_curves(golden))
         expected = np.array([*golden.probabilities, golden.ood_score])
         got = np.array([*answer.probabilities[0], *answer.ood_score])
         # NaN is close to nothing, itself included.
@@ -102,6 +113,57 @@ def load_classifier(path: Path = DEPLOYED_MODEL, threads: int = 1) -> OnnxClassi
                 got,
             )
     return classifier
+
+
+def exercise(classifier: OnnxClassifier) -> Iterator[None]:
+    """Run a model at each of its lengths, on one curve and on many, a call at a time.
+
+    Then no batch is the first of its shape. Raises `BundleError` where it fails or answers
+    what are no probabilities.
+    """
+    bundle = classifier.bundle
+    for length in bundle.features.lengths:
+        for n in (1, max(2, _CALL_STEPS // length)):
+            answer = _asked(classifier, *_repeated(bundle.manifest.golden[0], length, n))
+            # NaN is close to nothing.
+            sums = answer.probabilities.sum(axis=1)
+            if not np.allclose(sums, 1, rtol=0, atol=_SUM_TOLERANCE):
+                raise BundleError(
+                    f"{bundle.path} answers with probabilities that sum to {sums[0]} for curves "
+                    f"of {length} observations",
+                    length,
+                )
+            yield
+
+
+def _asked(
+    classifier: OnnxClassifier, curves: LightCurves, trigger_mjd: npt.NDArray[np.float64]
+) -> Predictions:
+    """Return the answers of a model that may not be sound."""
+    try:
+        return classifier.predict(curves, trigger_mjd)
+    # ONNX Runtime raises a dozen classes of its own that share only Exception.
+    except Exception as error:
+        raise BundleError(
+            f"ONNX Runtime cannot run {classifier.bundle.path}: {error}", classifier.bundle.path
+        ) from error
+
+
+def _repeated(golden: Golden, length: int, n: int) -> tuple[LightCurves, npt.NDArray[np.float64]]:
+    """Return n curves of a length with the values of a golden input, and their trigger times."""
+    once, (trigger_mjd,) = golden_curves(golden)
+    values = np.resize(np.arange(len(once.mjd)), n * length)
+    detected = once.detected[values]
+    curves = LightCurves.from_observations(
+        curve=np.repeat(np.arange(n), length),
+        mjd=np.tile(trigger_mjd - 0.5 * np.arange(length)[::-1], n),
+        band=once.band[values],
+        flux=once.flux[values],
+        flux_err=once.flux_err[values],
+        rank=np.where(detected, DETECTION, FORCED).astype(np.uint8),
+        n_curves=n,
+    )
+    return curves, np.full(n, trigger_mjd)
 
 
 def golden_curves(golden: Golden) -> tuple[LightCurves, npt.NDArray[np.float64]]:

@@ -19,7 +19,7 @@ import shlex
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -29,7 +29,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from models.bundle import CARD_NAME, DEPLOYED_MODEL, load_bundle
 from models.errors import BundleError, BusyError, ConfigurationError
-from models.runtime import OnnxClassifier, load_classifier
+from models.runtime import OnnxClassifier, exercise, load_classifier
 
 __all__ = ["ModelStore", "StoreState"]
 
@@ -66,11 +66,12 @@ class ModelStore:
         self._folder = folder
 
     def add(self, model: Path) -> str:
-        """Copy a sound bundle into the store and return its sha256; its golden outputs hold.
+        """Copy a sound bundle into the store and return its sha256.
 
-        One that is there already stays as it is.
+        Its golden outputs must hold, and it must run at all of its lengths. One that is there
+        already stays as it is.
         """
-        sha256 = load_classifier(model).bundle.sha256
+        sha256 = _checked(load_classifier(model)).bundle.sha256
         target = self._folder / sha256
         with self._writing(), tempfile.TemporaryDirectory(prefix=".new-", dir=self._folder) as new:
             if target.exists():
@@ -126,8 +127,13 @@ class ModelStore:
             )
         return self._folder / sha256 / _MODEL_NAME
 
-    def load(self, sha256: str, threads: int = 1) -> OnnxClassifier:
-        """Load a model and check all of it, also that it is the one that its folder names."""
+    def load(
+        self, sha256: str, threads: int = 1, rest: Callable[[], None] = lambda: None
+    ) -> OnnxClassifier:
+        """Load a model and check all of it, also that it is the one that its folder names.
+
+        It is warm then, at each of its lengths. ``rest`` is called between two pieces of work.
+        """
         path = self.path(sha256)
         classifier = load_classifier(path, threads)
         if classifier.bundle.sha256 != sha256:
@@ -136,7 +142,8 @@ class ModelStore:
                 "names: delete the folder and push the model again",
                 path,
             )
-        return classifier
+        rest()
+        return _checked(classifier, rest)
 
     def promote(self, sha256: str) -> None:
         """Make a model the current one, if it is sound."""
@@ -225,3 +232,10 @@ class ModelStore:
         return ConfigurationError(
             f"cannot write to the model store {self._folder}: {error.strerror}", self._folder
         )
+
+
+def _checked(classifier: OnnxClassifier, rest: Callable[[], None] = lambda: None) -> OnnxClassifier:
+    """Return a model that runs at all of its lengths."""
+    for _ in exercise(classifier):
+        rest()
+    return classifier

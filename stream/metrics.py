@@ -23,6 +23,7 @@ from prometheus_client import (
 from models.bundle import Bundle
 from stream.alerts import MessageBatch
 from stream.histogram import ArrayHistogram
+from stream.model_metrics import ModelMetrics
 from stream.output.outcomes import Outcomes, is_date
 from stream.tally import tally
 
@@ -54,6 +55,7 @@ class Metrics:
         self._define_timing(registry)
         self._define_kafka(registry)
         self._define_model(registry)
+        self.models: Final = ModelMetrics(registry)
 
     def _define_flow(self, registry: CollectorRegistry) -> None:
         self.messages_consumed = Counter(

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from models.features import n_usable
 from models.runtime import Classifier
-from stream.alerts import AlertBatch, MessageBatch, NotClassifiedReason
+from stream.alerts import AlertBatch, MessageBatch
+from stream.answers import answer
 from stream.clock import Clock, system_clock
 from stream.decode import Decoder
 from stream.duplicates import DuplicateWindow
@@ -21,15 +17,13 @@ from stream.output.outcomes import Outcomes
 
 __all__ = ["Pipeline"]
 
-_CLASSIFIED: Final = -1
-_REASONS: Final = [str(reason) for reason in NotClassifiedReason]
-
 
 class Pipeline:
     """Decode messages and classify their alerts.
 
     ``nested`` decodes those that an archive holds as nested columns, ``duplicates`` marks
-    alerts that came before.
+    alerts that came before. ``classifier`` may be set from another thread: the next batch takes
+    the new one, and each batch has one from beginning to end.
     """
 
     def __init__(
@@ -47,6 +41,7 @@ class Pipeline:
         self._duplicates = duplicates
         self._metrics = metrics
         self._clock = clock
+        self._named = classifier.bundle
         metrics.model(classifier.bundle)
 
     def process(self, messages: MessageBatch) -> Outcomes:
@@ -55,28 +50,21 @@ class Pipeline:
 
     def classify(self, messages: MessageBatch, alerts: AlertBatch) -> Outcomes:
         """Return the outcomes of messages whose alerts are decoded already."""
-        observations = n_usable(alerts.curves, alerts.trigger_mjd)
-        reason = self._reasons(alerts, observations)
-        asked = np.flatnonzero(reason == _CLASSIFIED)
+        classifier = self.classifier
+        if classifier.bundle is not self._named:
+            self._named = classifier.bundle
+            self._metrics.model(classifier.bundle)
         with self._metrics.stage("classify"):
-            answers = self.classifier.predict(alerts.curves, alerts.trigger_mjd, asked)
-        ood_score = np.full(len(alerts), np.nan, np.float32)
-        ood_score[asked] = answers.ood_score
-        limit = self.classifier.bundle.manifest.ood_threshold
-        kept = np.ones(len(asked), np.bool_) if limit is None else answers.ood_score <= limit
-        reason[asked[~kept]] = _REASONS.index(NotClassifiedReason.OUT_OF_DISTRIBUTION)
-        names = pa.array(_REASONS, pa.string())
+            answers = answer(classifier, alerts)
         return Outcomes(
             messages=messages,
             alerts=alerts,
-            n_observations=observations,
-            reason=pa.DictionaryArray.from_arrays(
-                pa.array(reason, mask=reason == _CLASSIFIED), names
-            ),
-            classified=asked[kept],
-            probabilities=answers.probabilities[kept],
-            ood_score=ood_score,
-            bundle=self.classifier.bundle,
+            n_observations=answers.n_observations,
+            reason=answers.reason,
+            classified=answers.classified,
+            probabilities=answers.probabilities,
+            ood_score=answers.ood_score,
+            bundle=classifier.bundle,
             publish_ms=self._clock(),
             duplicate=self._marked(messages, alerts),
         )
@@ -99,22 +87,3 @@ class Pipeline:
         return np.array(
             [decoder.schema_cache_hits, decoder.schema_cache_misses, decoder.schema_unknown]
         )
-
-    def _reasons(
-        self, alerts: AlertBatch, observations: npt.NDArray[np.int64]
-    ) -> npt.NDArray[np.int8]:
-        """Return the row of `_REASONS` that keeps each alert from the model, or `_CLASSIFIED`."""
-        manifest = self.classifier.bundle.manifest
-        supported = pc.is_in(alerts.survey.dictionary, pa.array(manifest.surveys, pa.string()))
-        applies = {
-            NotClassifiedReason.TOO_FEW_OBSERVATIONS: observations < manifest.minimum_observations,
-            NotClassifiedReason.SOLAR_SYSTEM: alerts.solar_system,
-            NotClassifiedReason.SURVEY_NOT_SUPPORTED: ~np.asarray(
-                supported.take(alerts.survey.indices)
-            ),
-        }
-        code = np.full(len(alerts), _CLASSIFIED, np.int8)
-        # Of several reasons the last one is given.
-        for reason, rows in applies.items():
-            code[rows] = _REASONS.index(reason)
-        return code

@@ -23,9 +23,11 @@ BENCHES = [
     "fink",
     "scaleout",
 ]
+MODEL_COMMANDS = ["show", "compare", "push", "promote", "withdraw", "rollback", "list"]
 COMMANDS = [
-    *["serve", "replay", "demo", "model", "model show", "model compare"],
-    *["train", "evaluate", "simulate", "curves", "study", "refresh"],
+    *["serve", "replay", "demo"],
+    *["model", *(f"model {name}" for name in MODEL_COMMANDS)],
+    *["train", "evaluate", "simulate", "curves", "study", "compress", "refresh"],
     *["bench", *(f"bench {name}" for name in BENCHES)],
     *["dead-letters", *(f"dead-letters {name}" for name in ("list", "show", "replay"))],
 ]

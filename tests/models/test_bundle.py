@@ -96,6 +96,26 @@ def test_card_without_a_required_entry(bundle_path: Path) -> None:
         load_bundle(bundle_path)
 
 
+@pytest.mark.parametrize(
+    ("reference", "message"),
+    [
+        ({"inputs": {"log_scale": {"quantiles": [1]}}}, "Field required"),
+        ({"quantile_levels": [0.5, 0.1]}, "do not rise from 0 to 1"),
+        ({"quantile_levels": [0.5, 1.5]}, "do not rise from 0 to 1"),
+        ({"ood_score": {"mean": 0, "std": 1, "quantiles": [1]}}, "are no quantiles at the levels"),
+        ({"colours": {}}, "Extra inputs are not permitted"),
+    ],
+)
+def test_card_that_a_stream_cannot_be_compared_with(
+    bundle_path: Path, reference: dict[str, object], message: str
+) -> None:
+    card = bundle_path.parent / "card.json"
+    content = {**json.loads(card.read_text()), "drift_reference": reference}
+    card.write_text(json.dumps(content))
+    with pytest.raises(BundleError, match=rf"(?s)is not a model card: .*{message}"):
+        load_bundle(bundle_path)
+
+
 def test_no_manifest(bundle_path: Path) -> None:
     set_manifest(bundle_path, None)
     with pytest.raises(BundleError, match="carries no tinyt2 manifest"):

@@ -8,11 +8,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from models.bundle import DEPLOYED_MODEL, Card, Manifest, load_bundle
 from models.errors import BundleError, ConfigurationError
-from models.export import write
+from models.export import golden_inputs, write
+from models.runtime import load_classifier
 from models.store import ModelStore, StoreState
 
 
@@ -67,6 +71,40 @@ def test_a_broken_file_leaves_nothing_behind(
     assert store.models() == [sound]
     folder = store.path(sound).parents[1]
     assert {path.name for path in folder.iterdir()} == {sound, ".writing"}
+
+
+@pytest.mark.parametrize(
+    ("operator", "operand", "message"),
+    [
+        # Golden inputs are asked about one at a time: this one fails for two curves.
+        ("Reshape", np.array([1, 3]), "ONNX Runtime cannot run"),
+        ("Mul", np.array(2, np.float32), "probabilities that sum to 2.0"),
+    ],
+)
+def test_a_model_that_only_golden_inputs_do_not_betray(
+    store: ModelStore,
+    tmp_path: Path,
+    exported: bytes,
+    manifest: Manifest,
+    card: Card,
+    operator: str,
+    operand: object,
+    message: str,
+) -> None:
+    proto = onnx.load_from_string(exported)
+    (softmax,) = [node for node in proto.graph.node if node.output[0] == "probabilities"]
+    softmax.output[0] = "inner"
+    proto.graph.initializer.append(numpy_helper.from_array(np.asarray(operand), "operand"))
+    proto.graph.node.append(helper.make_node(operator, ["inner", "operand"], ["probabilities"]))
+    del proto.graph.value_info[:]
+    content = proto.SerializeToString()
+    if operator == "Mul":
+        manifest = manifest.model_copy(update={"golden": golden_inputs(content)})
+    path = write(content, manifest, card, tmp_path / "other")
+    load_classifier(path)
+    with pytest.raises(BundleError, match=message):
+        store.add(path)
+    assert store.models() == []
 
 
 def test_promotion_and_rollback(store: ModelStore, bundle_path: Path, other_path: Path) -> None:
