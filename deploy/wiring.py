@@ -15,6 +15,8 @@ from typing import Final
 import structlog
 
 from deploy.http import HttpServer
+from deploy.page.routes import page_routes
+from deploy.page.watch import Watch
 from deploy.settings import Settings
 from deploy.sources import LOOKED_UP_ASIDE_S, open_source, open_store
 from models.bundle import DEPLOYED_MODEL, Bundle
@@ -28,6 +30,7 @@ from stream.librdkafka import KafkaOptions
 from stream.metrics import Metrics
 from stream.nested import NestedDecoder
 from stream.output.encoders import encoder
+from stream.output.outcomes import Outcomes
 from stream.pipeline import Pipeline
 from stream.service import BatchLimits, OpenDelivery, Service
 from stream.sinks.files import open_file_sink
@@ -84,28 +87,62 @@ def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
     # A replay must not work under the name of production, or it would fence it.
     output_options = options if window is None else window.options(options)
     sink, delivery = _open_output(settings, output_options, source, metrics)
-    service = Service(source, pipeline, sink, metrics, batch_limits(settings), delivery=delivery)
-    http = HttpServer(
-        settings.http.host,
-        settings.http.port,
-        metrics.registry,
-        live=service.live,
-        ready=lambda: {
-            "partitions": source.assigned,
-            "output": service.delivering(),
-        },
+    accounting = Accounting()
+    watch = _open_watch(settings, accounting, metrics, pipeline)
+    service = Service(
+        source,
+        pipeline,
+        sink,
+        metrics,
+        batch_limits(settings),
+        on_batch=_nothing if watch is None else watch.record,
+        delivery=delivery,
+        accounting=accounting,
     )
+    http = _open_http(settings, metrics, source, service, watch)
     _stop_on_signals(service)
     http.start()
     try:
         _log_start(settings, classifier, http.port)
         # What was loaded stays: to look through it for garbage would delay a batch by 0.1 s.
         gc.freeze()
-        accounting = service.run()
+        service.run()
     finally:
         http.stop()
     log.info("stopped", **accounting.as_log())
     return accounting
+
+
+def _open_watch(
+    settings: Settings, accounting: Accounting, metrics: Metrics, pipeline: Pipeline
+) -> Watch | None:
+    if not settings.http.page:
+        return None
+    watch = Watch(
+        accounting, metrics, lambda: pipeline.classifier.bundle, settings.http.page_alerts
+    )
+    watch.start()
+    return watch
+
+
+def _open_http(
+    settings: Settings,
+    metrics: Metrics,
+    source: KafkaSource,
+    service: Service,
+    watch: Watch | None,
+) -> HttpServer:
+    def ready() -> dict[str, bool]:
+        # The model is loaded before anybody is answered.
+        return {"model": True, "partitions": source.assigned, "output": service.delivering()}
+
+    more = [] if watch is None else [page_routes(watch, service.live, ready)]
+    http = settings.http
+    return HttpServer(http.host, http.port, metrics.registry, service.live, ready, more)
+
+
+def _nothing(outcomes: Outcomes) -> None:
+    pass
 
 
 def _duplicates(settings: Settings) -> DuplicateWindow | None:
