@@ -41,8 +41,9 @@ class Sample:
     """What happened from the end of the sample before to ``end_ms``, Unix ms."""
 
     end_ms: int
-    messages_per_s: float
-    alerts_per_s: float
+    seconds: float
+    messages: int
+    alerts: int
     classified: int
     not_classified: Counter[str]
     """By reason."""
@@ -105,12 +106,13 @@ class History:
         with self._lock:
             latencies, self._latencies_ms = self._latencies_ms, []
         done = _difference(counts, self._before)
-        seconds = max(now_ms - self._before_ms, 1) / 1000
         self._samples.append(
             Sample(
                 end_ms=now_ms,
-                messages_per_s=done.messages_consumed / seconds,
-                alerts_per_s=done.alerts_decoded / seconds,
+                # At least the resolution of the clock: the time of day may be set back.
+                seconds=max(now_ms - self._before_ms, 1) / 1000,
+                messages=done.messages_consumed,
+                alerts=done.alerts_decoded,
                 classified=done.alerts_classified,
                 not_classified=done.not_classified,
                 dead_letters=done.dead_letters,

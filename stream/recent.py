@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -43,14 +43,15 @@ class AlertFilter:
 class RecentAlerts:
     """A bounded ring of alerts. One thread adds, others may look at the same time."""
 
-    def __init__(self, capacity: int = 1000) -> None:
+    def __init__(self, capacity: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._capacity = capacity
+        self._clock = clock
         self._blocks: deque[_Block] = deque()
         self._lock = threading.Lock()
         self._n = 0
         self._kept: Counter[str] = Counter()
         self._allowance = float(self._most_at_once)
-        self._added_at = time.monotonic()
+        self._added_at = clock()
 
     def __len__(self) -> int:
         return self._n
@@ -101,7 +102,7 @@ class RecentAlerts:
 
     def _room(self, n: int) -> int:
         """Return how many of n alerts may be kept now."""
-        now = time.monotonic()
+        now = self._clock()
         earned = (now - self._added_at) * self._capacity / _REFILL_S
         self._allowance = min(self._most_at_once, self._allowance + earned)
         self._added_at = now

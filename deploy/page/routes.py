@@ -82,7 +82,7 @@ def page_routes(
             Route("/", page),
             Route("/api/status", state),
             Route("/api/alerts", alerts),
-            Route("/api/alerts/{key}", alert),
+            Route("/api/alerts/{key:path}", alert),
             Mount("/page", StaticFiles(directory=_FILES)),
         ],
         middleware=[Middleware(_Headers)],

@@ -83,9 +83,10 @@ def problems(
 
 def _dead_letters(samples: list[Sample]) -> list[Problem]:
     refused: Counter[str] = sum((s.dead_letters for s in samples), Counter())
-    messages = sum(s.messages_per_s for s in samples) * SAMPLE_S
+    messages = sum(s.messages for s in samples)
     if not refused or refused.total() <= _DEAD_LETTERS * messages:
         return []
+    # A letter of an earlier sample's message may be in this one.
     share = min(1.0, refused.total() / max(messages, 1))
     (reason, _), *_others = refused.most_common(1)
     return [
@@ -114,8 +115,8 @@ def _columns(samples: list[Sample]) -> dict[str, Any]:
     return {
         "sample_s": SAMPLE_S,
         "end_ms": [s.end_ms for s in samples],
-        "alerts_per_s": [round(s.alerts_per_s, 2) for s in samples],
-        "messages_per_s": [round(s.messages_per_s, 2) for s in samples],
+        "alerts_per_s": [round(s.alerts / s.seconds, 2) for s in samples],
+        "messages_per_s": [round(s.messages / s.seconds, 2) for s in samples],
         "lag_s": [_rounded(s.lag.seconds) for s in samples],
         "lag_messages": [s.lag.messages for s in samples],
         "latency_median_s": [s.latency_s and _rounded(s.latency_s[0]) for s in samples],
