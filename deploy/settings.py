@@ -240,7 +240,7 @@ class HttpSettings(_Section):
         default=1000,
         gt=0,
         le=100_000,
-        description="Latest alerts that the page can show, with their light curves: 3 kB each.",
+        description="Latest alerts that the page can show, with their light curves.",
     )
 
 

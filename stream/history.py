@@ -86,7 +86,7 @@ class History:
         self._at_nightfall = self._before
         self.last_alert_ms: int | None = None
         """When alerts were last delivered, Unix ms."""
-        self._latencies_ms: list[npt.NDArray[np.int64]] = []
+        self._latencies_s: list[npt.NDArray[np.float32]] = []
         self._lock = threading.Lock()
 
     def record(self, outcomes: Outcomes) -> None:
@@ -95,16 +95,16 @@ class History:
         now_ms = self._clock()
         if len(appended):
             self.last_alert_ms = now_ms
-        latency_ms = now_ms - appended[is_date(appended)]
-        if len(latency_ms):
+        latency_s = (now_ms - appended[is_date(appended)]) / 1000
+        if len(latency_s):
             with self._lock:
-                self._latencies_ms.append(latency_ms)
+                self._latencies_s.append(latency_s.astype(np.float32))
 
     def sample(self) -> None:
         """End a sample; to be called every `SAMPLE_S` seconds."""
         now_ms, counts = self._clock(), self._accounting.copy()
         with self._lock:
-            latencies, self._latencies_ms = self._latencies_ms, []
+            latencies, self._latencies_s = self._latencies_s, []
         done = _difference(counts, self._before)
         self._samples.append(
             Sample(
@@ -171,8 +171,8 @@ def _difference(after: Accounting, before: Accounting) -> Accounting:
     )
 
 
-def _percentiles(latencies_ms: list[npt.NDArray[np.int64]]) -> tuple[float, float] | None:
-    if not latencies_ms:
+def _percentiles(latencies_s: list[npt.NDArray[np.float32]]) -> tuple[float, float] | None:
+    if not latencies_s:
         return None
-    median, high = np.percentile(np.concatenate(latencies_ms), [50, 95]) / 1000
+    median, high = np.percentile(np.concatenate(latencies_s), [50, 95])
     return float(median), float(high)
