@@ -22,8 +22,8 @@ SAMPLE_S: Final = 10.0
 """Length of a sample, seconds."""
 _KEPT_S: Final = 3600.0
 _DAY_MS: Final = 86_400_000
-_NOON_MS: Final = 18 * 3_600_000
-"""18:00 UTC: day at Palomar (10 a.m. or later) and at Cerro Pachon (2 p.m. or later)."""
+_NIGHT_BEGINS_MS: Final = 17 * 3_600_000
+"""17:00 UTC: day at Palomar (9 or 10 a.m.) and on Cerro Pachon (1 or 2 p.m.)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,11 +142,11 @@ class History:
 
 
 def night_start_ms(now_ms: int) -> int:
-    """Return when the night of a time began, both Unix ms: at the last 18:00 UTC.
+    """Return when the night of a time began, both Unix ms: at the last 17:00 UTC.
 
     At that time it is day at both telescopes, so no night is cut in two.
     """
-    return now_ms - (now_ms - _NOON_MS) % _DAY_MS
+    return now_ms - (now_ms - _NIGHT_BEGINS_MS) % _DAY_MS
 
 
 def lag_of(metrics: Metrics) -> Lag:

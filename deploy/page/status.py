@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from importlib.metadata import version
 from typing import Any, Final, NamedTuple
 
 from prometheus_client import Gauge
 
-from deploy.page.watch import Watch
+from deploy.page.watch import DriftSeen, Watch
 from models.bundle import Bundle
 from stream.clock import system_clock
 from stream.history import SAMPLE_S, Lag, Sample, Tonight, lag_of
@@ -56,7 +57,7 @@ def status(watch: Watch, live: bool, checks: Mapping[str, bool]) -> dict[str, An
         "n_kept": len(watch.recent),
     }
     drift = watch.drift()
-    return answer if drift is None else {**answer, "drift": drift}
+    return answer if drift is None else {**answer, "drift": _drift(drift)}
 
 
 def problems(
@@ -64,24 +65,33 @@ def problems(
     checks: Mapping[str, bool],
     lag: Lag,
     held_partitions: int,
-    samples: Iterable[Sample],
+    samples: Sequence[Sample],
 ) -> list[Problem]:
     """Return what is wrong, the worst first."""
     found = [] if live else [Problem("bad", "the service is stuck: restart it")]
     for name, holds in checks.items():
         if not holds:
             found.append(Problem("bad", _CHECKS.get(name, f"the check {name!r} fails")))
-    if lag.seconds is not None and lag.seconds > _SLOW_S:
-        far = lag.seconds > _FAR_BEHIND_S
-        what = f"answers are {lag.seconds:,.0f} s behind the input"
-        found.append(Problem("bad" if far else "warning", what))
+    found += _lag([lag, *(sample.lag for sample in samples[-2:])])
     if held_partitions:
         found.append(Problem("warning", f"{held_partitions} partitions wait for a schema"))
-    found += _dead_letters(list(samples)[-int(_LOOK_BACK_S / SAMPLE_S) :])
+    found += _dead_letters(samples[-int(_LOOK_BACK_S / SAMPLE_S) :])
     return sorted(found, key=lambda problem: problem.severity)
 
 
-def _dead_letters(samples: list[Sample]) -> list[Problem]:
+def _lag(lags: Sequence[Lag]) -> list[Problem]:
+    """Return what a lag that lasts means.
+
+    The first message after a pause makes a lag of the pause's length until it is read.
+    """
+    least = min(lag.seconds or 0.0 for lag in lags) if len(lags) > 2 else 0.0
+    if least <= _SLOW_S:
+        return []
+    what = f"answers are {least:,.0f} s behind the input"
+    return [Problem("bad" if least > _FAR_BEHIND_S else "warning", what)]
+
+
+def _dead_letters(samples: Sequence[Sample]) -> list[Problem]:
     refused: Counter[str] = sum((s.dead_letters for s in samples), Counter())
     messages = sum(s.messages for s in samples)
     if not refused or refused.total() <= _DEAD_LETTERS * messages:
@@ -108,6 +118,13 @@ def _model(bundle: Bundle) -> dict[str, Any]:
         "surveys": manifest.surveys,
         "classes": [c.name for c in manifest.classes],
     }
+
+
+def _drift(seen: DriftSeen) -> dict[str, Any]:
+    """Return the indices by what they are of, None where too little came to tell."""
+    indices = {**seen.features, "classes": seen.classes}
+    psi = {name: None if math.isnan(i) else round(i, 4) for name, i in indices.items()}
+    return {"alerts": seen.alerts, "psi": psi}
 
 
 def _columns(samples: list[Sample]) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Protocol
 
 from models.bundle import Bundle
 from stream.accounting import Accounting
@@ -14,14 +14,33 @@ from stream.metrics import Metrics
 from stream.output.outcomes import Outcomes
 from stream.recent import RecentAlerts
 
-__all__ = ["Watch"]
+__all__ = ["DriftSeen", "Watch"]
+
+
+class DriftSeen(Protocol):
+    """Population stability indices of a night against the model's card; NaN where unknown."""
+
+    @property
+    def alerts(self) -> int:
+        """Return how many alerts they are about."""
+        ...
+
+    @property
+    def features(self) -> Mapping[str, float]:
+        """Return that of each feature."""
+        ...
+
+    @property
+    def classes(self) -> float:
+        """Return that of the most probable classes."""
+        ...
 
 
 class Watch:
     """What the page knows of a service: its latest alerts and its last hour.
 
-    ``bundle`` returns the model that answers, ``drift`` what the page shows of drift, None
-    for nothing; both are called on the thread of the HTTP server.
+    ``bundle`` returns the model that answers, ``drift`` what is known of drift, None where
+    nobody looks for it; both are called on the thread of the HTTP server.
     """
 
     def __init__(
@@ -30,7 +49,7 @@ class Watch:
         metrics: Metrics,
         bundle: Callable[[], Bundle],
         n_alerts: int,
-        drift: Callable[[], dict[str, Any] | None] = lambda: None,
+        drift: Callable[[], DriftSeen | None] = lambda: None,
     ) -> None:
         self.metrics = metrics
         self.bundle = bundle

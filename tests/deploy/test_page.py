@@ -30,6 +30,15 @@ WELL = {"model": True, "partitions": True, "output": True}
 HOSTILE = "<img src=x onerror='alert(1)'>\"&\u202e\0"
 
 
+@dataclasses.dataclass
+class Seen:
+    """A drift that was seen."""
+
+    alerts: int
+    features: dict[str, float]
+    classes: float
+
+
 @pytest.fixture
 def checks() -> dict[str, bool]:
     return dict(WELL)
@@ -148,8 +157,9 @@ def test_status_says_how_it_goes(client: httpx.Client, outcomes: Outcomes, watch
 
 
 def test_drift_is_there_when_somebody_measures_it(client: httpx.Client, watch: Watch) -> None:
-    watch.drift = lambda: {"psi": {"flux": 0.3}}
-    assert _get(client, "/api/status")["drift"] == {"psi": {"flux": 0.3}}
+    watch.drift = lambda: Seen(1200, {"colour": 0.3, "age": np.nan}, 0.02)
+    expected = {"alerts": 1200, "psi": {"colour": 0.3, "age": None, "classes": 0.02}}
+    assert _get(client, "/api/status")["drift"] == expected
 
 
 def test_a_check_that_fails_is_said(client: httpx.Client, checks: dict[str, bool]) -> None:
@@ -160,9 +170,9 @@ def test_a_check_that_fails_is_said(client: httpx.Client, checks: dict[str, bool
     assert "output" in status["problems"][0]["what"]
 
 
-def _sample(messages: int = 1000, dead: int = 0) -> Sample:
+def _sample(messages: int = 1000, dead: int = 0, lag_s: float = 0.0) -> Sample:
     letters = Counter({"empty": dead}) if dead else Counter[str]()
-    return Sample(0, 10.0, messages, 1000, 0, Counter(), letters, None, Lag(0.0, 0))
+    return Sample(0, 10.0, messages, 1000, 0, Counter(), letters, None, Lag(lag_s, 0))
 
 
 @pytest.mark.parametrize(
@@ -173,9 +183,13 @@ def _sample(messages: int = 1000, dead: int = 0) -> Sample:
         ({"checks": {**WELL, "model": False}}, [("bad", "no model")]),
         ({"checks": {**WELL, "partitions": False}}, [("bad", "no partitions")]),
         ({"checks": {**WELL, "registry": False}}, [("bad", "'registry' fails")]),
-        ({"lag": Lag(59.0, 9)}, []),
-        ({"lag": Lag(61.0, 9)}, [("warning", "61 s behind")]),
-        ({"lag": Lag(1200.0, 9)}, [("bad", "1,200 s behind")]),
+        ({"lag": Lag(None, None)}, []),
+        ({"lag": Lag(59.0, 9), "samples": [_sample(lag_s=900.0)] * 2}, []),
+        ({"lag": Lag(61.0, 9), "samples": [_sample(lag_s=90.0)] * 2}, [("warning", "61 s behind")]),
+        ({"lag": Lag(1300.0, 9), "samples": [_sample(lag_s=1200.0)] * 2}, [("bad", "1,200 s")]),
+        # Once only: the first message after a pause.
+        ({"lag": Lag(36_000.0, 1)}, []),
+        ({"lag": Lag(36_000.0, 1), "samples": [_sample(), _sample(lag_s=36_000.0)]}, []),
         ({"held_partitions": 2}, [("warning", "2 partitions wait for a schema")]),
         ({"samples": [_sample(dead=10)]}, []),
         ({"samples": [_sample(dead=11)]}, [("warning", "1.1% of the messages")]),

@@ -26,7 +26,7 @@ def _ms(text: str) -> int:
     return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
 
 
-EVENING = _ms("2026-11-23T17:59:00")
+EVENING = _ms("2026-11-23T16:59:00")
 
 
 @pytest.fixture
@@ -113,10 +113,10 @@ def test_tonight_begins_anew_at_nightfall(
     history.sample()
     assert history.tonight().since_ms == EVENING
     assert history.tonight().classes.total() == len(outcomes.classified)
-    clock.now_ms = _ms("2026-11-23T18:00:05")
+    clock.now_ms = _ms("2026-11-23T17:00:05")
     history.sample()
     tonight = history.tonight()
-    assert tonight.since_ms == _ms("2026-11-23T18:00:00")
+    assert tonight.since_ms == _ms("2026-11-23T17:00:00")
     assert (tonight.alerts, tonight.classified, tonight.classes.total()) == (0, 0, 0)
     _deliver(history, accounting, outcomes)
     assert history.tonight().classes.total() == len(outcomes.classified)
@@ -126,10 +126,10 @@ def test_tonight_begins_anew_at_nightfall(
 @pytest.mark.parametrize(
     ("now", "start"),
     [
-        ("2026-11-24T04:00:00", "2026-11-23T18:00:00"),
-        ("2026-11-23T23:59:59", "2026-11-23T18:00:00"),
-        ("2026-11-23T18:00:00", "2026-11-23T18:00:00"),
-        ("2026-11-23T17:59:59", "2026-11-22T18:00:00"),
+        ("2026-11-24T04:00:00", "2026-11-23T17:00:00"),
+        ("2026-11-23T23:59:59", "2026-11-23T17:00:00"),
+        ("2026-11-23T17:00:00", "2026-11-23T17:00:00"),
+        ("2026-11-23T16:59:59", "2026-11-22T17:00:00"),
     ],
 )
 def test_a_night_begins_in_the_afternoon(now: str, start: str) -> None:

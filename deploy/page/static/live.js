@@ -84,11 +84,13 @@ function showTonight(tonight) {
   bars(byId("classes"), classes, { most: classes[0]?.[1], figure: share });
 }
 
-/** Drift, where the service says something about it: {psi: {name: index}}. */
+/** Population stability indices by feature, where somebody looks for drift. */
 function showDrift(drift) {
   byId("drift").hidden = !drift;
   if (!drift) return;
-  const rows = ranked(drift.psi).slice(0, 6).map(([name, psi]) => [name, psi, psi > 0.25 ? "dead" : ""]);
+  const known = Object.fromEntries(Object.entries(drift.psi).filter(([, psi]) => psi !== null));
+  const rows = ranked(known).slice(0, 6).map(([name, psi]) => [words(name), psi, psi > 0.25 ? "dead" : ""]);
+  say("drift-note", rows.length ? `of ${whole(drift.alerts)} alerts tonight; above 0.25 the stream is another` : "too few alerts tonight to tell");
   bars(byId("drift-bars"), rows, { most: 0.5, figure: (psi) => psi.toFixed(2) });
 }
 
