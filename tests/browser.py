@@ -73,4 +73,5 @@ class Page:
     def console(self) -> list[str]:
         """Return what the browser has complained of since this was last asked."""
         levels = ("WARNING", "SEVERE")
-        return [e["message"] for e in self.chrome.get_log("browser") if e["level"] in levels]
+        entries = self.chrome.get_log("browser")  # type: ignore[no-untyped-call]
+        return [entry["message"] for entry in entries if entry["level"] in levels]
