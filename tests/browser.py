@@ -66,7 +66,7 @@ class Page:
         """Run a script in the page and return what it returns."""
         return self.chrome.execute_script(script, *arguments)
 
-    def wait(self, condition: Callable[[], object], seconds: float = 30, what: str = "") -> None:
+    def wait(self, condition: Callable[[], object], seconds: float = 60, what: str = "") -> None:
         """Wait until something is true of the page."""
         WebDriverWait(self.chrome, seconds, 0.1).until(lambda _: condition(), what)
 

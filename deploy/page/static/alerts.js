@@ -93,7 +93,7 @@ function probability(p) {
 }
 
 function choose(row) {
-  chosen?.removeAttribute("aria-selected");
+  chosen?.removeAttribute("aria-current");
   chosen = row;
-  chosen?.setAttribute("aria-selected", "true");
+  chosen?.setAttribute("aria-current", "true");
 }
