@@ -37,8 +37,12 @@ test: $(FULL) ## all tests that need nothing but Python
 	@$(BIN)/python -m pytest -m "not system"
 
 .PHONY: test-system
-test-system: $(FULL) ## tests that need Debian packages: Java 17, prometheus, shellcheck
+test-system: $(FULL) ## tests that need Debian packages: Java 17, Chromium, prometheus, shellcheck
 	@$(BIN)/python -m pytest -m system tests/system
+
+.PHONY: screenshot
+screenshot: $(FULL) ## the pictures of the live page: ten minutes, needs Chromium
+	@$(BIN)/python -m tests.system.screenshot
 
 .PHONY: test-long
 test-long: $(FULL) ## tests that take many minutes

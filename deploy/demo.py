@@ -80,7 +80,8 @@ def run_demo(console: Console, seconds: float, alerts_per_visit: int) -> bool:
         with Serve(servers, _GROUP, _TOPICS, log, settings) as service:
             with console.status("starting broker and service"):
                 url = service.wait_until_ready()
-            console.print(f"serving: metrics at {url}/metrics")
+            console.print(f"serving: live page at {url}/")
+            console.print(f"metrics at {url}/metrics")
             producer.start()
             _watch(console, viewer, producer, alerts, service)
             accounts = service.stop()

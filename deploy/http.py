@@ -1,15 +1,16 @@
-"""What the service says over HTTP: metrics for Prometheus, health for an orchestrator.
+"""What the service says over HTTP: metrics for Prometheus, health for an orchestrator, a page.
 
 ``/metrics``        the registry, in the format that the scraper asks for
 ``/health/live``    200 while the service moves, 503 when it should be restarted
 ``/health/ready``   200 when every check holds, else 503; the checks as JSON
+``/``               the live page, where it is on: `deploy.page`
 """
 
 from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from threading import Thread
 from typing import Final
 
@@ -18,7 +19,7 @@ from prometheus_client.exposition import choose_encoder
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from uvicorn import Config, Server
 
 from models.errors import ConfigurationError
@@ -33,8 +34,10 @@ Live = Callable[[], bool]
 Ready = Callable[[], dict[str, bool]]
 
 
-def http_app(registry: CollectorRegistry, live: Live, ready: Ready) -> Starlette:
-    """Return the application; ``ready`` names its checks."""
+def http_app(
+    registry: CollectorRegistry, live: Live, ready: Ready, more: Sequence[BaseRoute] = ()
+) -> Starlette:
+    """Return the application; ``ready`` names its checks, ``more`` are further addresses."""
 
     async def metrics(request: Request) -> Response:
         encode, content_type = choose_encoder(request.headers.get("accept", ""))
@@ -53,23 +56,30 @@ def http_app(registry: CollectorRegistry, live: Live, ready: Ready) -> Starlette
             Route("/metrics", metrics),
             Route("/health/live", health_live),
             Route("/health/ready", health_ready),
+            *more,
         ]
     )
 
 
 class HttpServer:
-    """Serve metrics and health from a thread of its own. Port 0 takes any free one.
+    """Serve metrics, health and ``more`` from a thread of its own. Port 0 takes any free one.
 
     ``live`` and ``ready`` are called on that thread and must return at once.
     """
 
     def __init__(
-        self, host: str, port: int, registry: CollectorRegistry, live: Live, ready: Ready
+        self,
+        host: str,
+        port: int,
+        registry: CollectorRegistry,
+        live: Live,
+        ready: Ready,
+        more: Sequence[BaseRoute] = (),
     ) -> None:
         self._host = host
         self._port = port
         config = Config(
-            http_app(registry, live, ready),
+            http_app(registry, live, ready, more),
             lifespan="off",
             ws="none",
             log_config=None,

@@ -234,11 +234,18 @@ class ModelSettings(_Section):
 
 
 class HttpSettings(_Section):
-    """Where /metrics and /health are served."""
+    """Where /metrics, /health and the live page are served."""
 
     host: str = Field(default="127.0.0.1", min_length=1, description="Address to listen on.")
     port: Integer = Field(
         default=8000, ge=0, le=65535, description="Port to listen on; 0: any free one."
+    )
+    page: bool = Field(default=True, description="Whether the live page is served, at /.")
+    page_alerts: Integer = Field(
+        default=1000,
+        gt=0,
+        le=100_000,
+        description="Latest alerts that the page can show, with their light curves.",
     )
 
 

@@ -16,6 +16,8 @@ from typing import Final
 import structlog
 
 from deploy.http import HttpServer
+from deploy.page.routes import page_routes
+from deploy.page.watch import Watch
 from deploy.settings import Settings
 from deploy.sources import LOOKED_UP_ASIDE_S, open_source, open_store
 from models.bundle import DEPLOYED_MODEL, Bundle
@@ -113,26 +115,28 @@ def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
     # A replay must not work under the name of production, or it would fence it.
     output_options = options if window is None else window.options(options)
     sink, delivery = _open_output(settings, output_options, source, metrics)
+    accounting = Accounting()
+    watch = _open_watch(settings, accounting, metrics, pipeline)
     drift = Drift(metrics.models, classifier.bundle)
     shadow = Shadow(metrics.models)
 
     def observe(outcomes: Outcomes) -> None:
         drift.observe(outcomes)
         shadow.offer(outcomes)
+        if watch is not None:
+            watch.record(outcomes)
 
     service = Service(
-        source, pipeline, sink, metrics, batch_limits(settings), observe, delivery=delivery
+        source,
+        pipeline,
+        sink,
+        metrics,
+        batch_limits(settings),
+        observe,
+        delivery=delivery,
+        accounting=accounting,
     )
-    http = HttpServer(
-        settings.http.host,
-        settings.http.port,
-        metrics.registry,
-        live=service.live,
-        ready=lambda: {
-            "partitions": source.assigned,
-            "output": service.delivering(),
-        },
-    )
+    http = _open_http(settings, metrics, source, service, watch)
     _stop_on_signals(service)
     http.start()
     try:
@@ -140,7 +144,7 @@ def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
         # What was loaded stays: to look through it for garbage would delay a batch by 0.1 s.
         gc.freeze()
         with _following(settings, pipeline, shadow, metrics):
-            accounting = service.run()
+            service.run()
     finally:
         http.stop()
     log.info("stopped", **accounting.as_log())
@@ -155,6 +159,34 @@ def _following(
         return nullcontext()
     store = ModelStore(settings.model.store)
     return ModelFollower(store, pipeline, shadow, metrics.models, settings.model.threads)
+
+
+def _open_watch(
+    settings: Settings, accounting: Accounting, metrics: Metrics, pipeline: Pipeline
+) -> Watch | None:
+    if not settings.http.page:
+        return None
+    watch = Watch(
+        accounting, metrics, lambda: pipeline.classifier.bundle, settings.http.page_alerts
+    )
+    watch.start()
+    return watch
+
+
+def _open_http(
+    settings: Settings,
+    metrics: Metrics,
+    source: KafkaSource,
+    service: Service,
+    watch: Watch | None,
+) -> HttpServer:
+    def ready() -> dict[str, bool]:
+        # The model is loaded before anybody is answered.
+        return {"model": True, "partitions": source.assigned, "output": service.delivering()}
+
+    more = [] if watch is None else [page_routes(watch, service.live, ready)]
+    http = settings.http
+    return HttpServer(http.host, http.port, metrics.registry, service.live, ready, more)
 
 
 def _duplicates(settings: Settings) -> DuplicateWindow | None:

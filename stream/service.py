@@ -47,8 +47,9 @@ class Service:
         on_batch: Callable[[Outcomes], None] = lambda outcomes: None,
         clock: Clock = system_clock,
         delivery: OpenDelivery = Delivery,
+        accounting: Accounting | None = None,
     ) -> None:
-        self.accounting = Accounting()
+        self.accounting = accounting or Accounting()
         self._stop = threading.Event()
         self._source = source
         self._sink = sink

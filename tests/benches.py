@@ -23,6 +23,7 @@ ARGUMENTS = {
     "replay": ["--rounds", "3", "--alerts", "2000"],
     "kafka": ["--rounds", "1", "--alerts", "1000", "--rate", "50", "--seconds", "2"],
     "startup": ["--rounds", "1", "--cold-rounds", "0"],
+    "page": ["--rounds", "3"],
     "memory": ["--alerts", "1500", "--first", "500"],
 }
 

@@ -44,8 +44,10 @@ def container(schema: dict[str, Any], records: list[bytes]) -> bytes:
     return head + b"s" * 16 + long_bytes(len(records)) + long_bytes(len(body)) + body + b"s" * 16
 
 
-def ztf_record(candid: int, candidate: bytes = CANDIDATE + b"\0") -> bytes:
-    return b"\x06ZTF" + long_bytes(candid) + candidate
+def ztf_record(
+    candid: int, candidate: bytes = CANDIDATE + b"\0", object_id: bytes = b"ZTF"
+) -> bytes:
+    return long_bytes(len(object_id)) + object_id + long_bytes(candid) + candidate
 
 
 def only_for_fastavro(candid: int, name: str = "Odd", padding: int = 0) -> bytes:

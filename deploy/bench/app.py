@@ -162,6 +162,18 @@ def memory(
 
 
 @app.command()
+def page(
+    rounds: Rounds = 15,
+    alerts: Annotated[int, typer.Option(min=1, help="Alerts per batch.")] = 512,
+    json_file: JsonFile = None,
+) -> None:
+    """Remember for the live page what comes at 10,000 alerts/s, against classifying it."""
+    from deploy.bench.page import measure
+
+    _run("page", lambda progress: measure(progress, rounds, alerts), json_file)
+
+
+@app.command()
 def fink(
     rounds: Rounds = 7,
     alerts: Annotated[int, typer.Option(min=1, help="Alerts in Fink's columns.")] = 20_000,

@@ -43,6 +43,7 @@ GOALS: Final[dict[str, Goal]] = {
     "replay_per_cpu_s": Goal("value", 5000),
     "serve_cpu_vs_consume": Goal("ratio", 2.5, at_least=False),
     "latency_p99_s": Goal("value", 0.150, at_least=False),
+    "page_record_percent": Goal("value", 1, at_least=False),
     "burst_s": Goal("value", 5, at_least=False),
     "startup_s": Goal("value", 3, at_least=False),
     "rss_mb": Goal("value", 400, at_least=False),

@@ -22,6 +22,7 @@ from tests.benches import RunBench
         ("kafka", "serve_cpu_vs_consume"),
         ("startup", "startup_s"),
         ("memory", "rss_mb"),
+        ("page", "page_record_percent"),
     ],
 )
 def test_half_of_the_goal_is_reached(bench: RunBench, command: str, name: str) -> None:

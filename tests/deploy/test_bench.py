@@ -68,6 +68,7 @@ NAMES = {
         "fink_nested_spark",
         *(f"fink_vs_{module}" for module in MODULES),
     },
+    "page": {"page_record", "page_record_percent"},
     "memory": {"rss_mb", "rss_growth_percent", "rss_threads", "rss_descriptors"},
 }
 

@@ -8,6 +8,8 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -18,7 +20,10 @@ def test_demo_leaves_nothing_behind_when_it_is_ended() -> None:
     demo = subprocess.Popen(COMMAND, stdout=subprocess.PIPE, text=True)
     assert demo.stdout is not None
     line = next(line for line in demo.stdout if line.startswith("serving:"))
-    port = int(line.split("/metrics")[0].rsplit(":", 1)[1])
+    url = line.split()[-1]
+    with urllib.request.urlopen(url, timeout=5) as page:
+        assert b"tinyt2" in page.read()
+    port = urlsplit(url).port
     socket.create_connection(("127.0.0.1", port), timeout=5).close()
     demo.send_signal(signal.SIGTERM)
     assert demo.wait(timeout=60) == 128 + signal.SIGTERM

@@ -267,7 +267,7 @@ def test_health_and_metrics_over_http(stream: Stream, outcomes: Outcomes, tmp_pa
     with serving(stream, tmp_path / "serve.log") as service:
         assert service.get("/health/live") == "live"
         ready = wait_for(lambda: _ready(service), "readiness")
-        assert ready == {"partitions": True, "output": True}
+        assert ready == {"model": True, "partitions": True, "output": True}
         stream.produce(outcomes.messages.values)
         wait_for(
             lambda: (service.metric("tinyt2_alerts_total") == len(outcomes.alerts)) or None,
