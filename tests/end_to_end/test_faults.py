@@ -14,7 +14,14 @@ from confluent_kafka import KafkaError
 
 from deploy.bench.processes import footprint
 from deploy.serving import Serve
-from tests.faults import OFFSET_COMMIT, PRODUCE, MockCluster, durable_broker, wait_until
+from tests.faults import (
+    HEARTBEAT,
+    OFFSET_COMMIT,
+    PRODUCE,
+    MockCluster,
+    durable_broker,
+    wait_until,
+)
 from tests.streams import Feeder, Follower, Stream, light_packets, metric
 
 BATCH = 64
@@ -84,7 +91,20 @@ def _coordinators(cluster: MockCluster, stream: Stream, rounds: int) -> None:
         time.sleep(1)
 
 
-FAULTS = {"restarts": _restarts, "errors": _errors, "coordinators": _coordinators}
+def _sessions(cluster: MockCluster, stream: Stream, rounds: int) -> None:
+    """Tell the member that its session has expired and its partitions are lost."""
+    for _ in range(rounds):
+        cluster.fail(HEARTBEAT, [KafkaError.UNKNOWN_MEMBER_ID])
+        # The cluster waits for the old member until its session ends.
+        time.sleep(12)
+
+
+FAULTS = {
+    "restarts": _restarts,
+    "errors": _errors,
+    "coordinators": _coordinators,
+    "sessions": _sessions,
+}
 
 
 def _survive(cluster: MockCluster, folder: Path, fault: str, rounds: int) -> None:
@@ -97,6 +117,7 @@ def _survive(cluster: MockCluster, folder: Path, fault: str, rounds: int) -> Non
         follower.wait_for(stream.n_sent, 180)
         wait_until(lambda: metric(service, "tinyt2_in_flight_messages") == 0, "end of the commits")
         failures = metric(service, "tinyt2_commit_failures_total")
+        assert (service.event("partitions lost") is not None) == (fault == "sessions")
         _check_accounts(service, stream)
         accounts = service.stop()
     follower.check_complete()
@@ -120,6 +141,17 @@ def test_a_service_survives(cluster: MockCluster, tmp_path: Path, fault: str) ->
 @pytest.mark.parametrize("fault", FAULTS)
 def test_a_service_survives_for_long(cluster: MockCluster, tmp_path: Path, fault: str) -> None:
     _survive(cluster, tmp_path, fault, rounds=40)
+
+
+def test_a_member_whose_name_another_took_stops(cluster: MockCluster, tmp_path: Path) -> None:
+    stream = Stream(cluster)
+    settings = {**SETTINGS, "KAFKA__GROUP_INSTANCE_ID": "one"}
+    with stream.serve(tmp_path / "log", settings) as service:
+        service.wait_for_event("partitions assigned")
+        cluster.fail(HEARTBEAT, [KafkaError.FENCED_INSTANCE_ID])
+        assert service.process.wait(60) == 1
+        assert "another process joined the group as 'one' and takes over" in service.tail()
+        assert "Traceback" not in service.tail()
 
 
 def _stream_with_output_apart(cluster: MockCluster) -> Stream:
@@ -189,6 +221,22 @@ def _blocked(cluster: MockCluster, stream: Stream, service: Serve) -> None:
     cluster.stop(OUTPUT_BROKER)
     stream.produce(light_packets(), 100)
     wait_until(lambda: metric(service, "tinyt2_output_blocked") == 1, "pause")
+
+
+def test_partitions_lost_during_a_pause_are_read_again(
+    cluster: MockCluster, tmp_path: Path
+) -> None:
+    stream = _stream_with_output_apart(cluster)
+    with Follower(stream) as follower, stream.serve(tmp_path / "log", SETTINGS) as service:
+        _blocked(cluster, stream, service)
+        cluster.fail(HEARTBEAT, [KafkaError.UNKNOWN_MEMBER_ID])
+        service.wait_for_event("partitions lost")
+        cluster.start(OUTPUT_BROKER)
+        follower.wait_for(stream.n_sent, 60)
+        wait_until(lambda: stream.committed() == stream.n_sent, "commit of all")
+        service.stop()
+    follower.check_complete()
+    assert follower.n_repeated <= BATCH
 
 
 def test_a_stop_drains_until_its_deadline(cluster: MockCluster, tmp_path: Path) -> None:
