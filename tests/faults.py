@@ -70,6 +70,10 @@ class MockCluster:
         """Move the leader of a partition to a broker, -1 = nowhere."""
         self._ask("partition_set_leader", topic.encode(), partition, broker)
 
+    def set_topic_error(self, topic: str, error: int) -> None:
+        """Answer all requests for a topic with an error, 0 = no longer."""
+        self._lib.rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), error)
+
     def __enter__(self) -> Self:
         return self
 
@@ -105,6 +109,7 @@ def _librdkafka() -> Any:
         "broker_set_up": [cluster, number],
         "coordinator_set": [cluster, text, text, number],
         "partition_set_leader": [cluster, text, number, number],
+        "topic_set_error": [cluster, text, ctypes.c_int],
     }.items():
         getattr(lib, f"rd_kafka_mock_{name}").argtypes = kinds
     return lib
