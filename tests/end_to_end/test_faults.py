@@ -112,7 +112,7 @@ def _survive(cluster: MockCluster, folder: Path, fault: str, rounds: int) -> Non
     stream = Stream(cluster)
     with Follower(stream) as follower, stream.serve(folder / "log", SETTINGS) as service:
         with Feeder(stream, light_packets(), RATE):
-            follower.wait_for(RATE, 120)
+            follower.wait_for(RATE, 300)
             FAULTS[fault](cluster, stream, rounds)
             assert service.running
         follower.wait_for(stream.n_sent, 180)
