@@ -345,8 +345,8 @@ def test_a_second_signal_ends_it_at_once(cluster: MockCluster, tmp_path: Path) -
 def _kill_brokers(folder: Path, messages: int, kills: int) -> None:
     """Kill a broker that keeps its data, and start it again: the service goes on by itself.
 
-    Between writes: of one that a kill cut short, this stand-in acknowledges the repetition
-    without having kept it, to any idempotent producer.
+    Between writes: killed in the middle of one, this stand-in loses records that it has
+    acknowledged, those of a bare idempotent producer, too.
     """
     with durable_broker(folder) as broker:
         stream = Stream(broker)
