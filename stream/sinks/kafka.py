@@ -17,12 +17,16 @@ from stream.metrics import Metrics
 from stream.output.encoders import Encoder
 from stream.output.outcomes import Outcomes
 
-__all__ = ["KafkaSink"]
+__all__ = ["NO_TOPIC", "KafkaSink"]
 
 log = structlog.get_logger()
 
 _TOO_LARGE: Final = KafkaError.MSG_SIZE_TOO_LARGE
-_NO_TOPIC: Final = (KafkaError._UNKNOWN_TOPIC, KafkaError._UNKNOWN_PARTITION)
+NO_TOPIC: Final = (
+    KafkaError.UNKNOWN_TOPIC_OR_PART,
+    KafkaError._UNKNOWN_TOPIC,
+    KafkaError._UNKNOWN_PARTITION,
+)
 """The topic is not there just now: recreated topics are found again."""
 
 
@@ -53,6 +57,7 @@ class KafkaSink:
         self._dead_letters: deque[DeadLetter] = deque()
         self._failure: KafkaError | None = None
         self._topic_missing = False
+        self._missing_told = False
         self._producer = open_producer(options, report_errors_only=True)
 
     def check(self, wait_s: float) -> None:
@@ -80,6 +85,7 @@ class KafkaSink:
         left = len(self._classifications) + len(self._dead_letters) + len(self._producer)
         if left == 0:
             self._outcomes, self._records = None, []
+            self._missing_told = False
         return left == 0
 
     def close(self) -> None:
@@ -158,7 +164,7 @@ class KafkaSink:
     def _record_failed(self, error: KafkaError, key: bytes | None, value: bytes) -> None:
         if error.code() == _TOO_LARGE:
             self._record_too_large(error, value)
-        elif error.code() in _NO_TOPIC:
+        elif error.code() in NO_TOPIC:
             self._wait_for_topic(error)
             self._classifications.append((key or b"", value))
         else:
@@ -167,7 +173,7 @@ class KafkaSink:
     def _letter_failed(self, error: KafkaError, letter: DeadLetter) -> None:
         if error.code() == _TOO_LARGE and not letter.shortened:
             self._letter_too_large(error, letter)
-        elif error.code() in _NO_TOPIC:
+        elif error.code() in NO_TOPIC:
             self._wait_for_topic(error)
             self._dead_letters.append(letter)
         else:
@@ -188,6 +194,6 @@ class KafkaSink:
         self._dead_letters.append(letter)
 
     def _wait_for_topic(self, error: KafkaError) -> None:
-        if not self._topic_missing:
+        if not self._missing_told:
             log.warning("an output topic is not there: its records wait", error=error.str())
-        self._topic_missing = True
+        self._topic_missing = self._missing_told = True

@@ -15,7 +15,7 @@ from stream.deadletter import DeadLetter
 from stream.librdkafka import KafkaOptions, fatal_errors_first
 from stream.metrics import Metrics
 from stream.output.encoders import Encoder
-from stream.sinks.kafka import KafkaSink
+from stream.sinks.kafka import NO_TOPIC, KafkaSink
 
 __all__ = ["TransactionalKafkaSink"]
 
@@ -30,8 +30,7 @@ _WORTH_ANOTHER_TRY: Final = (
     KafkaError._MSG_TIMED_OUT,
     KafkaError._PURGE_QUEUE,
     KafkaError._PURGE_INFLIGHT,
-    KafkaError._UNKNOWN_TOPIC,
-    KafkaError._UNKNOWN_PARTITION,
+    *NO_TOPIC,
 )
 
 

@@ -287,6 +287,9 @@ class KafkaSource:
         log.warning("partitions lost", partitions=_names(partitions))
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
+        # A pause would still hold when they are back.
+        with _lost_partition("resume"):
+            self._consumer.resume(partitions)
         for p in partitions:
             self._own.discard(_key(p))
             self._left.add(_key(p))

@@ -13,7 +13,8 @@ import pytest
 
 from deploy.settings import load_settings
 from models.bundle import load_bundle
-from stream.alerts import NotClassifiedReason, RefusedReason
+from stream.alerts import NotClassifiedReason
+from stream.deadletter import REASONS
 from stream.metrics import Metrics
 from stream.output.encoders import encode_avro
 from stream.output.outcomes import Outcomes
@@ -158,7 +159,7 @@ def test_every_metric_is_listed() -> None:
 
 
 def test_every_reason_is_named() -> None:
-    for reason in (*NotClassifiedReason, *RefusedReason):
+    for reason in (*NotClassifiedReason, *REASONS):
         assert f"`{reason}`" in README
 
 

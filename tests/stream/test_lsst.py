@@ -167,7 +167,7 @@ def test_required_fields(record: dict[str, Any], name: str) -> None:
     assert refusal(record).startswith(f"field {name} is ")
 
 
-@pytest.mark.parametrize("schema_id", [700, 704, 800, 900, 1000, 1100, 1101])
+@pytest.mark.parametrize("schema_id", [700, 701, 702, 703, 704, 800, 900, 1000, 1100, 1101])
 def test_every_version_is_recognised_and_has_all_fields(schema_id: int) -> None:
     schema = WriterSchema.parse(PackageSchemas().fetch(schema_id) or "")
     assert [survey.name for survey in SURVEYS if survey.recognises(schema)] == ["lsst"]
