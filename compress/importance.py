@@ -10,6 +10,7 @@ in which all classes are alike, so that parts which only a rare class needs are 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from models.tiny import Block, Tiny
 
 __all__ = ["Importance", "importance"]
 
-_BATCH = 64
+_BATCH: Final = 64
 
 
 @dataclass(frozen=True, slots=True)

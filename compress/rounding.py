@@ -91,11 +91,12 @@ class Codebook(nn.Module):
 
     def __init__(self, weight: Tensor, n: int) -> None:
         super().__init__()
-        values = weight.detach().numpy().astype(np.float64).reshape(-1, 1)
-        found = np.unique(values)
+        values = weight.detach().numpy().astype(np.float64)
+        found, counts = np.unique(values, return_counts=True)
         if len(found) > n:
             start = np.quantile(found, (np.arange(n) + 0.5) / n)[:, None]
-            found = KMeans(n, init=start, n_init=1).fit(values).cluster_centers_.ravel()
+            means = KMeans(n, init=start, n_init=1).fit(found[:, None], sample_weight=counts)
+            found = means.cluster_centers_.ravel()
         self.entries = nn.Parameter(torch.from_numpy(np.sort(found)).float())
 
     def forward(self, weight: Tensor) -> Tensor:

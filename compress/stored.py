@@ -30,6 +30,7 @@ from torch import Tensor
 from compress.graph import compact
 from compress.rounding import Scheme, scales
 from compress.student import Student
+from models.bundling import Export
 from models.errors import BundleError
 from models.export import export_factors
 from models.feature_sets import FeatureSet
@@ -48,7 +49,7 @@ _LEAST_SPARSE: Final = 256
 """Elements from which on a matrix with one number in a row is stored as such."""
 
 
-def exporter(student: Student) -> Any:
+def exporter(student: Student) -> Export:
     """Return what writes a network, calibrated since, as the student is stored."""
     return lambda network, features: stored_onnx(network, features, student.stored)
 

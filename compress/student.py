@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,18 @@ from models.export import replace
 from models.t2 import T2, T2Config
 from models.tiny import Tiny, TinyConfig
 
-__all__ = ["STATE_NAME", "Student", "baked", "constrained", "load_student", "schemes", "shapes"]
+__all__ = [
+    "STATE_NAME",
+    "Student",
+    "baked",
+    "constrained",
+    "load_student",
+    "matrices",
+    "schemes",
+    "shapes",
+]
 
-STATE_NAME = "state.pt"
+STATE_NAME: Final = "state.pt"
 
 
 @dataclass(frozen=True, slots=True)

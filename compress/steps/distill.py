@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 import numpy as np
 from pydantic import Field
@@ -15,7 +15,8 @@ from models.recipe import NetworkRecipe
 
 __all__ = ["Distill", "fresh"]
 
-_STANDARDISED_ON = 20_000
+_SIZES: Final = ("width", "latents", "heads", "latent_blocks", "head_size", "feed_forward")
+_STANDARDISED_ON: Final = 20_000
 """Views that the constants of the channels are fitted to."""
 
 
@@ -33,13 +34,9 @@ class Distill(RetrainingRecipe):
 
     def apply(self, student: Student, context: Context) -> Student:
         """Return the new network; of the student before nothing is used."""
-        sizes = {name: getattr(self, name) for name in NetworkRecipe.model_fields if name in _SIZES}
-        recipe = NetworkRecipe(kind="tiny", **sizes)
+        recipe = NetworkRecipe(kind="tiny", **{name: getattr(self, name) for name in _SIZES})
         network = build(recipe, len(context.classes), context.rejects, context.seed)
         return context.retrained(fresh(Student(network), context), self)
-
-
-_SIZES = ("width", "latents", "heads", "latent_blocks", "head_size", "feed_forward")
 
 
 def fresh(student: Student, context: Context) -> Student:

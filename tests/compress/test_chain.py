@@ -23,6 +23,9 @@ from tests.compress.bundles import quiet
 
 QUICK = Path(__file__).parents[2] / "compress" / "recipes" / "quick.toml"
 
+pytestmark = pytest.mark.timeout(900)
+"""A dozen models are trained and exported: a minute of a core that nobody else uses."""
+
 HARMFUL = """
 [model]
 name = "harmed"
