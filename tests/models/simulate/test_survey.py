@@ -26,10 +26,11 @@ def test_constant_stars_have_the_noise_that_they_state(observatory: Observatory)
     ratio = curves.flux / curves.flux_err / expected
     typical = 1.4826 * np.median(np.abs(ratio))
     # ZTF states the noise of the sky alone, of which a star's photons are no part.
-    assert typical == pytest.approx(1, abs=0.2 if observatory.programme.sky_errors else 0.02)
+    sky_only = observatory.programme.sky_errors
+    assert typical == pytest.approx(1, abs=0.2 if sky_only else 0.02)
     assert np.mean(ratio) == pytest.approx(0, abs=0.05)
     # A few measurements are worse than they state.
-    assert 1.0 < np.mean(ratio**2) < 1.3
+    assert 1.0 < np.mean(ratio**2) < (1.8 if sky_only else 1.15)
     assert not genuine.any()
     assert 0 < curves.detected.mean() < 0.003
 
