@@ -112,10 +112,15 @@ class ModelStore:
 
     def models(self) -> list[str]:
         """Return the sha256 of each model, the oldest first."""
-        if not self._folder.is_dir():
+        try:
+            found = [path for path in self._folder.iterdir() if re.match(_SHA256, path.name)]
+            return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime_ns)]
+        except FileNotFoundError:
             return []
-        folders = [path for path in self._folder.iterdir() if re.match(_SHA256, path.name)]
-        return [path.name for path in sorted(folders, key=lambda path: path.stat().st_mtime_ns)]
+        except OSError as error:
+            raise ConfigurationError(
+                f"cannot read the model store {self._folder}: {error.strerror}", self._folder
+            ) from error
 
     def path(self, sha256: str) -> Path:
         """Return the path of a model's ``model.onnx``."""

@@ -201,6 +201,8 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, bundle_path: Path) -> N
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigurationError, match="cannot write to the model store"):
         ModelStore(tmp_path / "file").add(bundle_path)
+    with pytest.raises(ConfigurationError, match="cannot read the model store"):
+        ModelStore(tmp_path / "file").models()
 
 
 def test_one_job_at_a_time(store: ModelStore, tmp_path: Path, bundle_path: Path) -> None:
