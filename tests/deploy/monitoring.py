@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -57,29 +56,23 @@ def _labels(family: str) -> set[str]:
     }
 
 
-def dashboard_queries() -> list[str]:
-    """Return the expressions of the dashboard, Grafana's variables filled in."""
-    return [
-        re.sub(r"\$\w+", "1m", expr.replace('"$job"', '"tinyt2"').replace('"$instance"', '".*"'))
-        for expr in _expressions(json.loads(DASHBOARD.read_text()))
-    ]
+def dashboard_queries() -> dict[str, str]:
+    """Return the queries of the dashboard, Grafana's variables filled in, and their legends."""
+    return {
+        re.sub(
+            r"\$\w+", "1m", query.replace('"$job"', '"tinyt2"').replace('"$instance"', '".*"')
+        ): target["legendFormat"]
+        for panel in json.loads(DASHBOARD.read_text())["panels"]
+        for target in panel.get("targets", [])
+        for query in [target["expr"]]
+    }
 
 
-def _expressions(node: object) -> Iterator[str]:
-    if isinstance(node, dict):
-        if isinstance(node.get("expr"), str):
-            yield node["expr"]
-        for value in node.values():
-            yield from _expressions(value)
-    elif isinstance(node, list):
-        for value in node:
-            yield from _expressions(value)
-
-
-def faults(query: str, series: dict[str, set[str]]) -> list[str]:
-    """Return what a query names that is not there: series, and labels of theirs."""
+def faults(query: str, series: dict[str, set[str]], legend: str = "") -> list[str]:
+    """Return what a query and its legend name that is not there: series, and labels of theirs."""
     found: list[str] = []
-    _check(promql.parse(query), series, found)
+    labels = _check(promql.parse(query), series, found)
+    found += [f"legend {label}" for label in re.findall(r"{{(\w+)}}", legend) if label not in labels]
     return found
 
 

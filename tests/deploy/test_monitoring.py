@@ -22,7 +22,8 @@ def test_every_query_of_the_dashboard_names_what_is_exported() -> None:
     series = exported()
     queries = dashboard_queries()
     assert len(queries) > 20
-    assert {query: faults(query, series) for query in queries} == {query: [] for query in queries}
+    found = {query: faults(query, series, legend) for query, legend in queries.items()}
+    assert found == {query: [] for query in queries}
 
 
 @pytest.mark.parametrize(
@@ -38,6 +39,11 @@ def test_every_query_of_the_dashboard_names_what_is_exported() -> None:
 def test_a_query_of_something_else_is_found(query: str, fault: str) -> None:
     (found,) = faults(query, exported())
     assert found.startswith(fault)
+
+
+def test_a_legend_of_something_else_is_found() -> None:
+    query = "sum by (survey) (tinyt2_alerts_total)"
+    assert faults(query, exported(), "{{survey}} {{topic}}") == ["legend topic"]
 
 
 def test_every_alert_names_its_section_of_the_runbook() -> None:
