@@ -289,6 +289,28 @@ def test_an_archive_is_sent_as_it_is_and_in_rhythm(
     assert [message.value() for message in read_topic(servers, topic)] == values
 
 
+def test_an_archive_is_sent_again_and_again_until_interrupted(
+    alerts_dir: Path, broker: Broker
+) -> None:
+    topic = fresh_name("forever")
+    broker.create_topics([topic])
+    folder = alerts_dir / "ztf" / "3.3"
+    n = len(list(folder.glob("*.avro")))
+    command = (sys.executable, "-m", "deploy.cli", "replay", folder, "--to-kafka", topic)
+    environment = os.environ | {"TINYT2__KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap_servers}
+    with subprocess.Popen(
+        [*command, "--forever"], env=environment, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            got = read_topic(broker.bootstrap_servers, topic, at_least=3 * n)
+        finally:
+            process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=30)
+    values = [message.value() for message in got]
+    assert values[:n] == values[n : 2 * n] == values[2 * n : 3 * n]
+    assert (process.returncode, "stopped" in said) == (1, True)
+
+
 def test_what_cannot_be_sent_is_a_clear_error(
     archive: Path, tmp_path: Path, broker: Broker
 ) -> None:
