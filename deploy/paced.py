@@ -50,7 +50,8 @@ def send_archive(
     """Send every message as it is, ``per_visit`` in each visit of 39 s, and wait for the broker.
 
     ``on_start`` is given the size of the archive, ``on_bytes`` how much of it was sent;
-    ``forever`` begins again at its end, until the process is interrupted. Raises `ConfigurationError` when it holds decoded alerts or the topic is not there, and
+    ``forever`` begins again at its end, until the process is interrupted.
+    Raises `ConfigurationError` when it holds decoded alerts or the topic is not there, and
     `DeliveryError` when a message cannot be delivered.
     """
     parts = plan(paths, tuple(settings.input.surveys))

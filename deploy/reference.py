@@ -21,14 +21,14 @@ __all__ = ["reference"]
 
 _HEAD: Final = """# Configuration
 
-Every setting of tinyt2. This file is made by `python -m deploy.reference`, from the model that checks
-them; [`tinyt2.example.toml`](tinyt2.example.toml) is the same as a file to begin with.
+Every setting of tinyt2. This file is made by `python -m deploy.reference`, from the model that
+checks them; [`tinyt2.example.toml`](tinyt2.example.toml) is the same as a file to begin with.
 
 A setting is a key of a section of the TOML file that `--config` names, or an environment variable,
 which wins: `group_id` of `[kafka]` is `TINYT2__KAFKA__GROUP_ID`. Lists are JSON or separated by
 commas; in tables an underscore of the variable is a dot, `TINYT2__KAFKA__CLIENT__SASL_PASSWORD` is
-`sasl.password` of `[kafka.client]`. Unknown keys are errors that name the nearest known one. Secrets:
-[SECURITY.md](../SECURITY.md).
+`sasl.password` of `[kafka.client]`. Unknown keys are errors that name the nearest known one.
+Secrets: [SECURITY.md](../SECURITY.md).
 """
 _TYPES: Final = {
     str: "text",
@@ -39,7 +39,12 @@ _TYPES: Final = {
     list: "list of texts",
     dict: "table",
 }
-_BOUNDS: Final = {Ge: ("ge", "at least"), Gt: ("gt", "above"), Le: ("le", "at most"), Lt: ("lt", "below")}
+_BOUNDS: Final = {
+    Ge: ("ge", "at least"),
+    Gt: ("gt", "above"),
+    Le: ("le", "at most"),
+    Lt: ("lt", "below"),
+}
 
 
 def reference(model: type[BaseModel] = Settings) -> str:

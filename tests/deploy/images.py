@@ -121,7 +121,7 @@ class Replayed:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=280,
+            timeout=900,
         )
         assert done.returncode == 0, done.stdout
         return done.stdout

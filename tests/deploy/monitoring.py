@@ -72,7 +72,9 @@ def faults(query: str, series: dict[str, set[str]], legend: str = "") -> list[st
     """Return what a query and its legend name that is not there: series, and labels of theirs."""
     found: list[str] = []
     labels = _check(promql.parse(query), series, found)
-    found += [f"legend {label}" for label in re.findall(r"{{(\w+)}}", legend) if label not in labels]
+    found += [
+        f"legend {label}" for label in re.findall(r"{{(\w+)}}", legend) if label not in labels
+    ]
     return found
 
 
@@ -80,7 +82,7 @@ def _check(node: Any, series: dict[str, set[str]], found: list[str]) -> set[str]
     """Return the labels that may come out of an expression; collect what is unknown."""
     if isinstance(node, promql.VectorSelector):
         if node.name not in series:
-            found.append(node.name)
+            found.append(str(node.name))
             return set()
         labels = series[node.name]
         found += [

@@ -71,7 +71,7 @@ def servers() -> Iterator[str]:
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_the_build_holds_what_serving_needs_and_no_more(image: Replayed) -> None:
     packages = {path.name for path in image.program.glob("lib/python3.*/site-packages/*")}
     assert {"deploy", "models", "stream", "onnxruntime", "numba"} <= packages
@@ -84,7 +84,7 @@ def test_the_build_holds_what_serving_needs_and_no_more(image: Replayed) -> None
 
 
 @pytest.mark.long
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(1800)
 def test_a_start_takes_the_compiled_kernels_and_makes_none(
     image: Replayed, servers: str, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ def limit(clock: Clock) -> RepeatLimit:
 
 
 def line(text: object, *args: object, level: int = logging.WARNING) -> logging.LogRecord:
-    return logging.LogRecord("librdkafka", level, "", 0, text, args, None)  # type: ignore[arg-type]
+    return logging.LogRecord("librdkafka", level, "", 0, text, args, None)
 
 
 def test_lines_that_differ_in_numbers_only_are_of_one_kind(limit: RepeatLimit) -> None:
