@@ -34,26 +34,22 @@ def rules() -> list[dict[str, Any]]:
 def exported() -> dict[str, set[str]]:
     """Return the series that a scrape or a recording rule makes, with their labels."""
     series = {"up": SCRAPED}
-    for family in Metrics().registry.collect():
-        labels = SCRAPED | _labels(family.name)
-        suffixes = {"counter": ["_total"], "histogram": ["_count", "_sum"]}.get(family.type, [""])
-        series |= {family.name + suffix: labels for suffix in suffixes}
-        if family.type == "histogram":
-            series[f"{family.name}_bucket"] = labels | {"le"}
+    registry = Metrics().registry
+    # The registry has no public way to ask for the labels of what was never observed.
+    labelled = {
+        name: set(getattr(collector, "_labelnames", ()))
+        for collector, names in registry._collector_to_names.items()
+        for name in names
+    }
+    for family in registry.collect():
+        suffixes = {"counter": ["_total"], "histogram": ["_count", "_sum", "_bucket"]}
+        for suffix in suffixes.get(family.type, [""]):
+            name = family.name + suffix
+            series[name] = SCRAPED | labelled[name] | ({"le"} if suffix == "_bucket" else set())
     for rule in rules():
         if "record" in rule:
             series[rule["record"]] = set(re.findall(r"by \(([^)]*)\)", rule["expr"])[0].split(", "))
     return series
-
-
-def _labels(family: str) -> set[str]:
-    metrics = vars(Metrics()).values()
-    return {
-        label
-        for metric in metrics
-        if getattr(metric, "_name", None) == family
-        for label in getattr(metric, "_labelnames", ())
-    }
 
 
 def dashboard_queries() -> dict[str, str]:

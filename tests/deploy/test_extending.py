@@ -79,7 +79,7 @@ def test_a_model_is_checked(capsys: pytest.CaptureFixture[str], tmp_path: Path) 
     bundle = run(MODEL, **{path: str(DEPLOYED_MODEL)})["bundle"]
     assert bundle.sha256 in capsys.readouterr().out
     (tmp_path / "model.onnx").write_bytes(DEPLOYED_MODEL.read_bytes())
-    with pytest.raises(SystemExit, match="this cannot serve: .*card"):
+    with pytest.raises(SystemExit, match=r"this cannot serve: .*card"):
         run(MODEL, **{path: str(tmp_path / "model.onnx")})
 
 
