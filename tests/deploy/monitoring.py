@@ -45,7 +45,9 @@ def exported() -> dict[str, set[str]]:
         suffixes = {"counter": ["_total"], "histogram": ["_count", "_sum", "_bucket"]}
         for suffix in suffixes.get(family.type, [""]):
             name = family.name + suffix
-            series[name] = SCRAPED | labelled[name] | ({"le"} if suffix == "_bucket" else set())
+            series[name] = (
+                SCRAPED | labelled.get(name, set()) | ({"le"} if suffix == "_bucket" else set())
+            )
     for rule in rules():
         if "record" in rule:
             series[rule["record"]] = set(re.findall(r"by \(([^)]*)\)", rule["expr"])[0].split(", "))
