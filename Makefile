@@ -37,7 +37,7 @@ test: $(FULL) ## all tests that need nothing but Python
 	@$(BIN)/python -m pytest -m "not system"
 
 .PHONY: test-system
-test-system: $(FULL) ## tests that need Debian packages: Java 17, Chromium, prometheus, shellcheck
+test-system: $(FULL) ## tests that need Debian packages: Java 17, Chromium, prometheus, shellcheck, systemd
 	@$(BIN)/python -m pytest -m system tests/system
 
 .PHONY: screenshot

@@ -62,7 +62,9 @@ def classify_into_folder(
     console.print(f"written to {escape(str(out))}/survey=.../night=.../")
 
 
-def send(settings: Settings, paths: Sequence[Path], topic: str, per_visit: int) -> None:
+def send(
+    settings: Settings, paths: Sequence[Path], topic: str, per_visit: int, *, forever: bool = False
+) -> None:
     """Send an archive to a topic; see `deploy.paced.send_archive`."""
     started = time.perf_counter()
     with ByteProgress("sending") as progress:
@@ -73,6 +75,7 @@ def send(settings: Settings, paths: Sequence[Path], topic: str, per_visit: int) 
             per_visit,
             progress.begin,
             lambda n_bytes: progress.reached(0, n_bytes),
+            forever=forever,
         )
     console = Console()
     seconds = time.perf_counter() - started

@@ -152,6 +152,9 @@ def replay(
     rate: Annotated[
         int, typer.Option(min=1, help="With --to-kafka: messages per visit of 39 s, as LSST's.")
     ] = 10_000,
+    forever: Annotated[
+        bool, typer.Option("--forever", help="With --to-kafka: begin again at the end.")
+    ] = False,
     config: Config = None,
 ) -> None:
     """Classify an archive of alerts. Needs no Kafka.
@@ -172,7 +175,7 @@ def replay(
     if (out is None) == (to_kafka is None):
         raise ConfigurationError("say where to: either --out FILE or FOLDER/, or --to-kafka TOPIC")
     if to_kafka is not None:
-        archive.send(settings, paths, to_kafka, rate)
+        archive.send(settings, paths, to_kafka, rate, forever=forever)
     elif out is not None and archive.is_folder(out):
         archive.classify_into_folder(
             settings, paths, Path(out), workers=workers, every=checkpoint_every, restart=restart

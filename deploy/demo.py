@@ -31,7 +31,7 @@ from stream.librdkafka import KafkaOptions, open_consumer
 from stream.sources.archive import alert_files
 from stream.sources.memory import message_batch
 
-__all__ = ["SAMPLE_ALERTS", "run_demo"]
+__all__ = ["SAMPLE_ALERTS", "run_demo", "sample_files"]
 
 SAMPLE_ALERTS: Final = Path(__file__).parent / "alerts"
 """Real ZTF and LSST alerts that come with tinyt2."""
@@ -95,10 +95,14 @@ def run_demo(console: Console, seconds: float, alerts_per_visit: int) -> bool:
     return _closes(console, producer, alerts, viewer, accounts, committed)
 
 
-def _sample_alerts() -> _Alerts:
+def sample_files() -> list[Path]:
+    """Return the files of `SAMPLE_ALERTS`."""
     # Each survey's folder is a link in a checkout, and links inside folders are not followed.
-    files = alert_files(SAMPLE_ALERTS / survey for survey in ("lsst", "ztf"))
-    values = [path.read_bytes() for path in files]
+    return alert_files(SAMPLE_ALERTS / survey for survey in ("lsst", "ztf"))
+
+
+def _sample_alerts() -> _Alerts:
+    values = [path.read_bytes() for path in sample_files()]
     batch = wiring.open_decoder(Settings()).decode(message_batch(values))
     if len(batch.refused):
         raise TinyT2Error(f"a bundled alert cannot be decoded: {batch.refused.error[0]}")

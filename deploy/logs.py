@@ -7,13 +7,14 @@ import sys
 
 import structlog
 
+from deploy.repeats import RepeatLimit
 from deploy.secrets import scrubbed
 
 __all__ = ["configure_logs"]
 
 
 def configure_logs(level: str = "info", format: str = "console") -> None:
-    """Send our log lines and those of the libraries through structlog."""
+    """Send our log lines and those of the libraries through structlog, repeats limited."""
     shared: list[structlog.typing.Processor] = [
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -32,6 +33,7 @@ def configure_logs(level: str = "info", format: str = "console") -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
         )
     )
+    handler.addFilter(RepeatLimit())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
     # They log a line for every request, with its URL.
     for name in ("httpx", "httpcore"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -44,21 +44,23 @@ def send_archive(
     per_visit: int,
     on_start: Callable[[int], None],
     on_bytes: Callable[[int], None],
+    *,
+    forever: bool = False,
 ) -> Sent:
     """Send every message as it is, ``per_visit`` in each visit of 39 s, and wait for the broker.
 
-    ``on_start`` is given the size of the archive, ``on_bytes`` how much of it was sent.
+    ``on_start`` is given the size of the archive, ``on_bytes`` how much of it was sent;
+    ``forever`` begins again at its end, until the process is interrupted.
     Raises `ConfigurationError` when it holds decoded alerts or the topic is not there, and
     `DeliveryError` when a message cannot be delivered.
     """
     parts = plan(paths, tuple(settings.input.surveys))
     _check_packets(parts)
-    source = ArchiveSource.over(parts)
     sender = _Sender(kafka_options(settings), topic)
     sender.check()
-    on_start(source.n_bytes)
+    on_start(sum(part.n_bytes for part in parts))
     sent = Sent()
-    messages = _messages(source, sent, on_bytes)
+    messages = _messages(parts, sent, on_bytes, forever)
     try:
         _send(messages, sender, per_visit)
         sender.finish()
@@ -69,7 +71,7 @@ def send_archive(
             sender.acknowledged,
         ) from None
     finally:
-        source.close()
+        messages.close()
     sent.acknowledged = sender.acknowledged
     return sent
 
@@ -85,12 +87,20 @@ def _check_packets(parts: Sequence[Part]) -> None:
 
 
 def _messages(
-    source: ArchiveSource, sent: Sent, on_bytes: Callable[[int], None]
-) -> Iterator[bytes]:
-    while (batch := source.poll(_POLL_MESSAGES, 0.0)) is not None:
-        sent.unreadable += len(batch.refused)
-        yield from (v for i, v in enumerate(batch.values) if i not in batch.refused)
-        on_bytes(source.bytes_read)
+    parts: Sequence[Part], sent: Sent, on_bytes: Callable[[int], None], forever: bool
+) -> Generator[bytes, None, None]:
+    again = True
+    while again:
+        source, again = ArchiveSource.over(parts), False
+        try:
+            while (batch := source.poll(_POLL_MESSAGES, 0.0)) is not None:
+                sent.unreadable += len(batch.refused)
+                values = [v for i, v in enumerate(batch.values) if i not in batch.refused]
+                yield from values
+                again = again or (forever and bool(values))
+                on_bytes(source.bytes_read)
+        finally:
+            source.close()
 
 
 def _send(messages: Iterator[bytes], sender: _Sender, per_visit: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import platform
 import signal
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +15,7 @@ from types import FrameType
 from typing import Final
 
 import structlog
+from confluent_kafka import libversion
 
 from deploy.http import HttpServer
 from deploy.page.routes import page_routes
@@ -298,11 +300,17 @@ def _log_start(settings: Settings, classifier: OnnxClassifier, port: int) -> Non
     log.info(
         "started",
         tinyt2=version("tinyt2"),
+        python=platform.python_version(),
         onnxruntime=version("onnxruntime"),
+        numba=version("numba"),
+        librdkafka=libversion()[0],
         provider=bundle.provider,
         model=f"{bundle.manifest.name} {bundle.manifest.version}",
         model_sha256=bundle.sha256,
         model_notice=bundle.manifest.notice,
+        topics=settings.kafka.topics,
+        output=settings.output.topic,
+        dead_letters=settings.output.dead_letter_topic,
         settings=settings.redacted(),
         http=f"http://{settings.http.host}:{port}",
     )

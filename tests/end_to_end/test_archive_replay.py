@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
 from tests.archives import add_member, link_alerts, write_tarball
 from tests.brokers import Broker, fresh_name
@@ -287,6 +288,32 @@ def test_an_archive_is_sent_as_it_is_and_in_rhythm(
     assert 2 < seconds < 12
     assert "1 could not be read" in said
     assert [message.value() for message in read_topic(servers, topic)] == values
+
+
+def test_an_archive_is_sent_again_and_again_until_interrupted(
+    alerts_dir: Path, broker: Broker
+) -> None:
+    topic, servers = fresh_name("forever"), broker.bootstrap_servers
+    broker.create_topics([topic])
+    values = [path.read_bytes() for path in sorted((alerts_dir / "ztf").rglob("*.avro"))]
+    arguments = (alerts_dir / "ztf", "--to-kafka", topic, "--rate", 2000, "--forever")
+    watcher = Consumer({"bootstrap.servers": servers, "group.id": topic})
+    deadline = time.monotonic() + 60
+    with start(*arguments, settings={"TINYT2__KAFKA__BOOTSTRAP_SERVERS": servers}) as process:
+        try:
+            place, end = TopicPartition(topic, 0), 0
+            while end < 3 * len(values) and time.monotonic() < deadline:
+                time.sleep(0.1)
+                _, end = watcher.get_watermark_offsets(place, timeout=10)
+        finally:
+            process.send_signal(signal.SIGINT)
+            watcher.close()
+        _, said = process.communicate(timeout=60)
+    got = [message.value() for message in read_topic(servers, topic)]
+    rounds = len(got) // len(values)
+    assert rounds >= 3
+    assert got[: rounds * len(values)] == values * rounds
+    assert (process.returncode, "stopped: " in said) == (1, True)
 
 
 def test_what_cannot_be_sent_is_a_clear_error(

@@ -59,6 +59,7 @@ def test_every_command_is_known_here() -> None:
         "tinyt2 replay tests/data/alerts --out results.parquet",
         "tinyt2 replay tests/data/alerts --out nights/ --workers 2",
         "tinyt2 replay tests/data/alerts --to-kafka alerts --rate 10000",
+        "docker compose --file deploy/compose.yaml up --build",
         "tinyt2 model show",
     ]
 

@@ -281,6 +281,9 @@ def test_health_and_metrics_over_http(stream: Stream, outcomes: Outcomes, tmp_pa
         )
         started = service.event("started")
         assert started["model_sha256"] == outcomes.bundle.sha256
+        assert started["provider"] == "CPUExecutionProvider"
+        assert (started["topics"], started["output"]) == ([stream.name], f"{stream.name}-out")
+        assert all(started[name] for name in ("tinyt2", "python", "onnxruntime", "librdkafka"))
         service.stop()
 
 

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.system
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.parametrize("script", [".ci/run"])
+@pytest.mark.parametrize("script", [".ci/run", "deploy/docker/entrypoint.sh"])
 def test_shellcheck_finds_no_fault(script: str) -> None:
     shellcheck = shutil.which("shellcheck")
     assert shellcheck is not None, "shellcheck is missing: apt-get install shellcheck"
