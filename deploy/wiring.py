@@ -118,8 +118,8 @@ def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
     output_options = options if window is None else window.options(options)
     sink, delivery = _open_output(settings, output_options, source, metrics)
     accounting = Accounting()
-    watch = _open_watch(settings, accounting, metrics, pipeline)
     drift = Drift(metrics.models, classifier.bundle)
+    watch = _open_watch(settings, accounting, metrics, pipeline, drift)
     shadow = Shadow(metrics.models)
 
     def observe(outcomes: Outcomes) -> None:
@@ -164,12 +164,20 @@ def _following(
 
 
 def _open_watch(
-    settings: Settings, accounting: Accounting, metrics: Metrics, pipeline: Pipeline
+    settings: Settings,
+    accounting: Accounting,
+    metrics: Metrics,
+    pipeline: Pipeline,
+    drift: Drift,
 ) -> Watch | None:
     if not settings.http.page:
         return None
     watch = Watch(
-        accounting, metrics, lambda: pipeline.classifier.bundle, settings.http.page_alerts
+        accounting,
+        metrics,
+        lambda: pipeline.classifier.bundle,
+        settings.http.page_alerts,
+        lambda: drift.latest,
     )
     watch.start()
     return watch

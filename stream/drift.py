@@ -5,8 +5,8 @@ the share of the reference in the model's card in a bin and a that of the night.
 has moved, above 0.25 much has (rule of thumb of credit scoring; Siddiqi, Credit Risk Scorecards,
 2006).
 
-A night is that of ``alert_time``, from 17:00 UTC to 17:00 UTC, when it is day at Palomar and on
-Cerro Pachon; it is called by the date on which it begins.
+A night is that of ``alert_time`` (`stream.clock.night_start_ms`), called by the date on which it
+begins.
 
 Notation: n alerts of a batch, K classes.
 """
@@ -25,14 +25,13 @@ import numpy.typing as npt
 from models.bundle import Bundle, DriftReference
 from models.features import OBJECT_CHANNELS, object_channels
 from models.runtime import golden_curves
+from stream.clock import night_start_ms
 from stream.model_metrics import ModelMetrics
 from stream.output.outcomes import Outcomes, is_date
 
 __all__ = ["Drift", "DriftReading", "stability_index"]
 
 _MINIMUM: Final = 1000
-_DAY_MS: Final = 86_400_000
-_NIGHT_BEGINS_MS: Final = 17 * 3_600_000
 _OOD_SCORE: Final = "ood_score"
 
 
@@ -75,11 +74,11 @@ class Drift:
             return
         night = _night(outcomes)
         tonight = self._tonight
-        if tonight is None or tonight.bundle is not outcomes.bundle or night > tonight.number:
+        if tonight is None or tonight.bundle is not outcomes.bundle or night > tonight.start_ms:
             tonight = self._tonight = _Night(night, outcomes.bundle)
             self._metrics.feature_drift.clear()
         # Messages of the night before come from partitions that lag; its count is closed.
-        if night == tonight.number:
+        if night == tonight.start_ms:
             tonight.add(outcomes, asked)
             self._say(tonight.read(self._minimum))
 
@@ -120,8 +119,8 @@ class _Bins:
 class _Night:
     """What is counted of one night and one model."""
 
-    def __init__(self, number: int, bundle: Bundle) -> None:
-        self.number = number
+    def __init__(self, start_ms: int, bundle: Bundle) -> None:
+        self.start_ms = start_ms
         self.bundle = bundle
         reference = DriftReference.model_validate(bundle.card.drift_reference)
         known = {name: reference.inputs.get(name) for name in OBJECT_CHANNELS}
@@ -152,7 +151,7 @@ class _Night:
         enough = self._alerts >= minimum
         shares = (self._predicted / max(n_classified, 1)).tolist()
         known = n_classified >= minimum and sum(self._expected) > 0
-        begins = datetime.fromtimestamp(self.number * 86_400, UTC)
+        begins = datetime.fromtimestamp(self.start_ms / 1000, UTC)
         return DriftReading(
             night=f"{begins:%Y%m%d}",
             alerts=self._alerts,
@@ -180,11 +179,10 @@ def stability_index(counts: npt.NDArray[np.int64], expected: npt.NDArray[np.floa
 
 
 def _night(outcomes: Outcomes) -> int:
-    """Return the number of the night, in days since 1970, that a batch came in."""
+    """Return when the night that a batch came in began, Unix ms."""
     messages = outcomes.messages
     appended = messages.timestamp_ms[is_date(messages.timestamp_ms)]
     if not len(appended):
-        return (messages.ingest_ms - _NIGHT_BEGINS_MS) // _DAY_MS
+        return night_start_ms(messages.ingest_ms)
     # A sender's clock may be wrong: nothing comes from nights to come.
-    came_ms = min(int(np.median(appended)), messages.ingest_ms)
-    return (came_ms - _NIGHT_BEGINS_MS) // _DAY_MS
+    return night_start_ms(min(int(np.median(appended)), messages.ingest_ms))

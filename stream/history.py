@@ -12,18 +12,15 @@ import numpy.typing as npt
 from prometheus_client import Gauge
 
 from stream.accounting import Accounting
-from stream.clock import Clock, system_clock
+from stream.clock import Clock, night_start_ms, system_clock
 from stream.metrics import Metrics
 from stream.output.outcomes import Outcomes, is_date
 
-__all__ = ["SAMPLE_S", "History", "Lag", "Sample", "Tonight", "lag_of", "night_start_ms"]
+__all__ = ["SAMPLE_S", "History", "Lag", "Sample", "Tonight", "lag_of"]
 
 SAMPLE_S: Final = 10.0
 """Length of a sample, seconds."""
 _KEPT_S: Final = 3600.0
-_DAY_MS: Final = 86_400_000
-_NIGHT_BEGINS_MS: Final = 17 * 3_600_000
-"""17:00 UTC: day at Palomar (9 or 10 a.m.) and on Cerro Pachon (1 or 2 p.m.)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,14 +136,6 @@ class History:
             done.dead_letters,
             done.classes,
         )
-
-
-def night_start_ms(now_ms: int) -> int:
-    """Return when the night of a time began, both Unix ms: at the last 17:00 UTC.
-
-    At that time it is day at both telescopes, so no night is cut in two.
-    """
-    return now_ms - (now_ms - _NIGHT_BEGINS_MS) % _DAY_MS
 
 
 def lag_of(metrics: Metrics) -> Lag:

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from stream.accounting import Accounting
-from stream.history import History, Lag, lag_of, night_start_ms
+from stream.clock import night_start_ms
+from stream.history import History, Lag, lag_of
 from stream.metrics import Metrics
 from stream.output.outcomes import Outcomes
 

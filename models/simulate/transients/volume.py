@@ -39,10 +39,10 @@ _DEPTH: Final = {"ztf": (17.0, 20.7), "lsst": (19.5, 24.2)}
 """Peak AB magnitudes between which the depth of a sample lies.
 
 At the faint end most sources still give several detections. A sample of that depth alone is faint:
-its brightest fifth is three fourths of a magnitude from the limit, whereas objects that are
-classified with a spectrum reach their peak at 16.5 to 19 in ZTF (Perley et al. 2020, ApJ 904, 35;
-Fremling et al. 2020, ApJ 895, 32, complete to 18.5). Depths of all classes are drawn alike and
-evenly, so that brightness alone decides little.
+its brightest fifth is three fourths of a magnitude from the limit, whereas what ZTF classifies with
+a spectrum is brighter than 18.5 to 19 (Bright Transient Survey: Fremling et al. 2020, ApJ 895, 32;
+Perley et al. 2020, ApJ 904, 35). Depths of all classes are drawn alike and evenly, so that
+brightness alone decides little.
 """
 _DETECTION_BANDS: Final = {"ztf": (6, 7), "lsst": (1, 2, 3, 4)}
 """Rows of `models.lightcurve.BANDS`: the deep or frequent bands."""
