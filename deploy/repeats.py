@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -41,10 +42,15 @@ class RepeatLimit(logging.Filter):
         self._period_s = period_s
         self._clock = clock
         self._kinds: OrderedDict[tuple[str, int, str], _Kind] = OrderedDict()
+        self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Tell whether a line is to be logged."""
-        now = self._clock()
+        # Handlers filter before they take a lock of theirs.
+        with self._lock:
+            return self._passes(record, self._clock())
+
+    def _passes(self, record: logging.LogRecord, now: float) -> bool:
         kind = self._kind(record, now)
         left_out = 0
         if now - kind.since >= self._period_s:

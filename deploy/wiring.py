@@ -120,13 +120,16 @@ def serve(settings: Settings, window: TimeWindow | None = None) -> Accounting:
     accounting = Accounting()
     drift = Drift(metrics.models, classifier.bundle)
     watch = _open_watch(settings, accounting, metrics, pipeline, drift)
-    shadow = Shadow(metrics.models)
+    shadow = Shadow(metrics)
 
     def observe(outcomes: Outcomes) -> None:
-        drift.observe(outcomes)
-        shadow.offer(outcomes)
+        with metrics.background("drift"):
+            drift.observe(outcomes)
+        with metrics.background("shadow"):
+            shadow.offer(outcomes)
         if watch is not None:
-            watch.record(outcomes)
+            with metrics.background("page"):
+                watch.record(outcomes)
 
     service = Service(
         source,
@@ -160,7 +163,7 @@ def _following(
     if settings.model.store is None:
         return nullcontext()
     store = ModelStore(settings.model.store)
-    return ModelFollower(store, pipeline, shadow, metrics.models, settings.model.threads)
+    return ModelFollower(store, pipeline, shadow, metrics, settings.model.threads)
 
 
 def _open_watch(

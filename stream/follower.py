@@ -11,7 +11,7 @@ import structlog
 from models.errors import TinyT2Error
 from models.runtime import OnnxClassifier
 from models.store import ModelStore
-from stream.model_metrics import ModelMetrics
+from stream.metrics import Metrics
 from stream.pace import Pace
 from stream.pipeline import Pipeline
 from stream.shadow import Shadow
@@ -37,13 +37,14 @@ class ModelFollower:
         store: ModelStore,
         pipeline: Pipeline,
         shadow: Shadow,
-        metrics: ModelMetrics,
+        metrics: Metrics,
         threads: int = 1,
     ) -> None:
         self._store = store
         self._pipeline = pipeline
         self._shadow = shadow
-        self._metrics = metrics
+        self._metrics = metrics.models
+        self._background = metrics.background
         self._threads = threads
         self._seen: tuple[int, int] | None = None
         self._stop = Event()
@@ -80,7 +81,8 @@ class ModelFollower:
 
     def _run(self) -> None:
         while not self._stop.is_set():
-            self.look()
+            with self._background("models"):
+                self.look()
             self._stop.wait(_INTERVAL_S)
 
     def _follow_current(self, sha256: str | None) -> None:

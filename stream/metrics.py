@@ -22,6 +22,7 @@ from prometheus_client import (
 
 from models.bundle import Bundle
 from stream.alerts import MessageBatch
+from stream.background import Background
 from stream.histogram import ArrayHistogram
 from stream.model_metrics import ModelMetrics
 from stream.output.outcomes import Outcomes, is_date
@@ -55,6 +56,7 @@ class Metrics:
         self._define_timing(registry)
         self._define_kafka(registry)
         self._define_model(registry)
+        self.background: Final = Background(registry)
         self.models: Final = ModelMetrics(registry)
 
     def _define_flow(self, registry: CollectorRegistry) -> None:

@@ -35,14 +35,22 @@ class Pipeline:
         nested: NestedDecoder | None = None,
         duplicates: DuplicateWindow | None = None,
     ) -> None:
-        self.classifier = classifier
         self._decoder = decoder
         self._nested = nested or NestedDecoder()
         self._duplicates = duplicates
         self._metrics = metrics
         self._clock = clock
-        self._named = classifier.bundle
-        metrics.model(classifier.bundle)
+        self.classifier = classifier
+
+    @property
+    def classifier(self) -> Classifier:
+        """Return the model that answers the next batch."""
+        return self._classifier
+
+    @classifier.setter
+    def classifier(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._metrics.model(classifier.bundle)
 
     def process(self, messages: MessageBatch) -> Outcomes:
         """Return the outcome of every message and every alert in it."""
@@ -51,9 +59,6 @@ class Pipeline:
     def classify(self, messages: MessageBatch, alerts: AlertBatch) -> Outcomes:
         """Return the outcomes of messages whose alerts are decoded already."""
         classifier = self.classifier
-        if classifier.bundle is not self._named:
-            self._named = classifier.bundle
-            self._metrics.model(classifier.bundle)
         with self._metrics.stage("classify"):
             answers = answer(classifier, alerts)
         return Outcomes(

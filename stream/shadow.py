@@ -21,7 +21,7 @@ from models.lightcurve import LightCurves
 from models.runtime import Classifier, Predictions
 from stream.alerts import AlertBatch
 from stream.answers import answer
-from stream.model_metrics import ModelMetrics
+from stream.metrics import Metrics
 from stream.output.outcomes import Outcomes
 from stream.pace import Pace
 
@@ -88,8 +88,9 @@ def compare(current: Classified, candidate: Classified) -> Comparison:
 class Shadow:
     """Asks a candidate about the alerts of the batches that it is offered."""
 
-    def __init__(self, metrics: ModelMetrics) -> None:
-        self._metrics = metrics
+    def __init__(self, metrics: Metrics) -> None:
+        self._metrics = metrics.models
+        self._background = metrics.background
         self._candidate: Classifier | None = None
         self._queue: Queue[tuple[AlertBatch, Classified]] = Queue(_WAITING)
         self._stop = Event()
@@ -134,11 +135,14 @@ class Shadow:
                 continue
             if (candidate := self._candidate) is not None:
                 pace.begin()
-                answers = answer(_Paced(candidate, pace), alerts)
-                self._count(
-                    current,
-                    Classified(candidate.bundle, answers.classified, answers.probabilities),
-                )
+                with self._background("shadow"):
+                    self._compare(_Paced(candidate, pace), alerts, current)
+
+    def _compare(self, candidate: Classifier, alerts: AlertBatch, current: Classified) -> None:
+        answers = answer(candidate, alerts)
+        self._count(
+            current, Classified(candidate.bundle, answers.classified, answers.probabilities)
+        )
 
     def _count(self, current: Classified, candidate: Classified) -> None:
         followed = self._candidate

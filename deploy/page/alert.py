@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ def alert_detail(key: str, outcomes: Outcomes, row: int) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None  # JSON has no infinity.
     return value.isoformat() if isinstance(value, datetime) else value
 
 

@@ -70,4 +70,5 @@ class Watch:
     def _sample(self) -> None:
         while True:
             time.sleep(SAMPLE_S)
-            self.history.sample()
+            with self.metrics.background("page"):
+                self.history.sample()

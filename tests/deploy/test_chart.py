@@ -34,6 +34,7 @@ ALL: dict[str, Any] = LEAST | {
     },
     "secret": "kafka-password",
     "files": [{"name": "tls", "secret": "kafka-tls"}, {"name": "ca", "configMap": "authority"}],
+    "modelStore": {"claim": "tinyt2-refresh"},
     "partitions": 6,
     "autoscaling": {"enabled": True, "topic": "alerts", "authentication": "kafka"},
     "monitoring": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -137,6 +138,19 @@ def test_secrets_come_by_reference() -> None:
     mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
     assert mounts["file-tls"] == "/etc/tinyt2/tls"
     assert {"name": "file-tls", "secret": {"secretName": "kafka-tls"}} in spec["volumes"]
+
+
+def test_pods_follow_the_model_store_of_a_claim() -> None:
+    spec = pod(rendered(ALL))
+    (container,) = spec["containers"]
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    (mount,) = [mount for mount in container["volumeMounts"] if mount["name"] == "models"]
+    assert (mount["mountPath"], mount["subPath"]) == (variables["TINYT2__MODEL__STORE"], "models")
+    assert {
+        "name": "models",
+        "persistentVolumeClaim": {"claimName": "tinyt2-refresh"},
+    } in spec["volumes"]
+    assert load_settings(None, {"TINYT2__MODEL__STORE": mount["mountPath"]}).model.store
 
 
 def test_other_settings_are_other_pods() -> None:

@@ -311,3 +311,12 @@ def test_nothing_else_is_served(client: httpx.Client, path: str) -> None:
 @pytest.mark.parametrize("path", ["/", "/api/status", "/api/alerts"])
 def test_the_page_only_reads(client: httpx.Client, path: str) -> None:
     assert client.post(path).status_code == 405
+
+
+def test_a_score_beyond_all_numbers_is_shown_as_unknown(
+    client: httpx.Client, watch: Watch, outcomes: Outcomes
+) -> None:
+    score = np.full_like(outcomes.ood_score, np.inf)
+    watch.recent.add(dataclasses.replace(outcomes, ood_score=score))
+    newest = _get(client, "/api/alerts", limit="1")["alerts"][0]
+    assert _get(client, f"/api/alerts/{newest['key']}")["ood_score"] is None

@@ -51,14 +51,14 @@ def store(folder: Path) -> ModelStore:
 
 @pytest.fixture
 def shadow(metrics: Metrics) -> Shadow:
-    return Shadow(metrics.models)
+    return Shadow(metrics)
 
 
 @pytest.fixture
 def follower(
     store: ModelStore, pipeline: Pipeline, shadow: Shadow, metrics: Metrics
 ) -> ModelFollower:
-    return ModelFollower(store, pipeline, shadow, metrics.models)
+    return ModelFollower(store, pipeline, shadow, metrics)
 
 
 def value(metrics: Metrics, name: str, /, **labels: str) -> float:
@@ -96,6 +96,7 @@ def test_the_next_batch_is_answered_by_the_new_model(
     sha256 = store.add(hotter)
     store.promote(sha256)
     follower.look()
+    assert shown(metrics) == [sha256], "also while nothing comes"
     new = pipeline.process(all_messages)
     assert {row["model_sha256"] for row in rows(old)} == {old.bundle.sha256}
     assert {row["model_sha256"] for row in rows(new)} == {sha256} != {old.bundle.sha256}
@@ -103,7 +104,6 @@ def test_the_next_batch_is_answered_by_the_new_model(
     expected = answer(load_classifier(hotter), new.alerts)
     np.testing.assert_array_equal(new.probabilities, expected.probabilities)
     assert np.abs(new.probabilities - old.probabilities).max() > 0.1
-    assert shown(metrics) == [sha256]
     assert value(metrics, "tinyt2_model_swaps_total") == 1
     store.rollback()
     follower.look()
@@ -241,6 +241,32 @@ def test_a_thread_of_its_own_looks_at_the_store(
         wait_until(lambda: value(metrics, "tinyt2_shadow_alerts_total", sha256=sha256) > 0)
         store.promote(sha256)
         wait_until(lambda: pipeline.classifier.bundle.sha256 == sha256)
+
+
+class FailsOnce(ModelStore):
+    """A store on a disk that is not there for a moment."""
+
+    failed = False
+
+    def stamp(self) -> tuple[int, int] | None:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("stale file handle")
+        return super().stamp()
+
+
+def test_a_look_that_fails_is_told_and_done_again(
+    folder: Path,
+    store: ModelStore,
+    pipeline: Pipeline,
+    shadow: Shadow,
+    metrics: Metrics,
+    hotter: Path,
+) -> None:
+    store.promote(sha256 := store.add(hotter))
+    with ModelFollower(FailsOnce(folder), pipeline, shadow, metrics):
+        wait_until(lambda: pipeline.classifier.bundle.sha256 == sha256)
+    assert value(metrics, "tinyt2_background_failures_total", task="models") == 1
 
 
 def wait_until(found: object, seconds: float = 30) -> None:

@@ -30,7 +30,7 @@ def candidate(tmp_path_factory: pytest.TempPathFactory) -> OnnxClassifier:
 
 @pytest.fixture
 def shadow(metrics: Metrics) -> Iterator[Shadow]:
-    shadow = Shadow(metrics.models)
+    shadow = Shadow(metrics)
     shadow.start()
     yield shadow
     shadow.stop()
@@ -84,6 +84,37 @@ def test_what_only_one_of_them_classifies_is_no_agreement(classifier: OnnxClassi
     one = np.eye(k)[:2].tolist()
     found = compare(made(classifier, [2, 5], one), made(classifier, [5, 7], one[::-1]))
     assert (found.n, found.agreements, len(found.shift)) == (3, 1, 1)
+
+
+class FailsOnce:
+    """A classifier that fails the first time that it is asked."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        self._classifier = classifier
+        self._failed = False
+        self.bundle = classifier.bundle
+
+    def predict(
+        self,
+        curves: LightCurves,
+        trigger_mjd: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.int64] | None = None,
+    ) -> Predictions:
+        if not self._failed:
+            self._failed = True
+            raise RuntimeError("not enough memory")
+        return self._classifier.predict(curves, trigger_mjd, rows)
+
+
+def test_a_candidate_that_fails_is_told_and_asked_again(
+    shadow: Shadow, outcomes: Outcomes, metrics: Metrics, candidate: OnnxClassifier
+) -> None:
+    shadow.follow(FailsOnce(candidate))
+    shadow.offer(outcomes)
+    wait_for(metrics, "tinyt2_background_failures_total", 1)
+    shadow.offer(outcomes)
+    wait_for(metrics, "tinyt2_shadow_predicted_class_total", 1)
+    assert value(metrics, "tinyt2_background_failures_total", task="shadow") == 1
 
 
 def test_a_candidate_is_compared_and_counted(

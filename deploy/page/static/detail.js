@@ -10,16 +10,17 @@ const panel = () => byId("detail");
 /** Fetch an alert and show it. */
 export async function showAlert(key) {
   open = key;
-  let answer;
+  let answer, alert;
   try {
     answer = await fetch(`api/alerts/${encodeURIComponent(key)}`, { signal: AbortSignal.timeout(5000) });
+    if (answer.ok) alert = await answer.json();
   } catch {
     if (open === key) tell("The service does not answer. Try again when the connection is back.");
     return;
   }
   if (open !== key) return;
-  if (answer.status === 404) return tell("This alert is no longer kept: newer ones took its place.");
-  render(await answer.json());
+  if (alert) return render(alert);
+  tell(answer.status === 404 ? "This alert is no longer kept: newer ones took its place." : "The service failed to show this alert: see its log.");
 }
 
 export function closeAlert() {
