@@ -101,7 +101,7 @@ def report(
             }
             row["against_teacher"] = _against(teacher, found, config)
     result = {
-        "title": f"{names[-1]} from {names[0]}",
+        "title": f"{[s.name for s in stages if s.kind == 'stage'][-1]} from {names[0]}",
         "command": config.command,
         "machine": machine(),
         "config": {"bootstrap": config.bootstrap, "seed": config.seed, "rounds": config.rounds},
