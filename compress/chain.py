@@ -46,7 +46,7 @@ from models.train import load_parts, train_on
 from models.trainer import trained_before
 from models.validation import ValidationAlerts
 
-__all__ = ["Chain", "Made", "run"]
+__all__ = ["Chain", "Made", "run", "run_on"]
 
 _MADE_FROM: Final = "made_from"
 """Key of the card that says of which weights, parent and name a bundle is."""
@@ -67,9 +67,21 @@ def run(
     more than its gates allow or the result is too large: then nothing is promoted; `DataError`
     and `ConfigurationError` as `models.train.run`.
     """
+    return run_on(load_parts(recipe.data, data), recipe, out, resume, console, command)
+
+
+def run_on(
+    parts: Parts,
+    recipe: CompressionRecipe,
+    out: Path,
+    resume: bool = False,
+    console: Console | None = None,
+    command: str = "",
+) -> Path:
+    """Compress on parts that are loaded, and do all else that `run` does."""
     console = console or Console()
     with torch_threads(recipe.transfer.threads):
-        chain = Chain(recipe, load_parts(recipe.data, data), out, resume, console)
+        chain = Chain(recipe, parts, out, resume, console)
         made = chain.steps()
         _check_budget(recipe, made[-1].path)
         from compress.twins import twins, variants
