@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import hashlib
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,14 +38,15 @@ from models.errors import BundleError, ConfigurationError, GateError
 from models.export import MODEL_NAME, replace
 from models.networks import features_of
 from models.optimiser import torch_threads
-from models.recipe import Recipe
+from models.recipe import Recipe, TrainingRecipe
 from models.runtime import load_classifier
 from models.split import Parts
+from models.tiny import Tiny
 from models.train import load_parts, train_on
 from models.trainer import trained_before
 from models.validation import ValidationAlerts
 
-__all__ = ["Chain", "Made", "run"]
+__all__ = ["Chain", "Made", "run", "run_on"]
 
 _MADE_FROM: Final = "made_from"
 """Key of the card that says of which weights, parent and name a bundle is."""
@@ -65,9 +67,21 @@ def run(
     more than its gates allow or the result is too large: then nothing is promoted; `DataError`
     and `ConfigurationError` as `models.train.run`.
     """
+    return run_on(load_parts(recipe.data, data), recipe, out, resume, console, command)
+
+
+def run_on(
+    parts: Parts,
+    recipe: CompressionRecipe,
+    out: Path,
+    resume: bool = False,
+    console: Console | None = None,
+    command: str = "",
+) -> Path:
+    """Compress on parts that are loaded, and do all else that `run` does."""
     console = console or Console()
     with torch_threads(recipe.transfer.threads):
-        chain = Chain(recipe, load_parts(recipe.data, data), out, resume, console)
+        chain = Chain(recipe, parts, out, resume, console)
         made = chain.steps()
         _check_budget(recipe, made[-1].path)
         from compress.twins import twins, variants
@@ -110,10 +124,14 @@ class Chain:
     resume: bool
     console: Console
     teacher: Made = field(init=False)
+    training: TrainingRecipe = field(init=False)
+    """Of the teacher."""
     transfer: TransferSet = field(init=False)
 
     def __post_init__(self) -> None:
         self.out.mkdir(parents=True, exist_ok=True)
+        # What another run left is not this one's: it may not pass.
+        (self.out / MODEL_NAME).unlink(missing_ok=True)
         self.teacher = self._teacher()
         self.transfer = self._transfer()
 
@@ -164,11 +182,11 @@ class Chain:
         student = load_student(folder, key) if self.resume else None
         if student is None:
             student = before.student
+            teacher = self.teacher.student.network
+            rejects = isinstance(teacher, Tiny) and teacher.config.rejects
             with self._progress(name) as progress:
                 for step in steps:
-                    context = Context(
-                        self.transfer, self.classes, bool(self.parts.artefacts), seed, progress
-                    )
+                    context = Context(self.transfer, self.classes, rejects, seed, progress)
                     student = step.apply(student, context)
             student.save(folder, key)
         return Made(Path(name).name, self._bundle(name, student, parent), student, kind)
@@ -216,6 +234,7 @@ class Chain:
             self.parts.validation, features_of(learnt.network), recipe.data.split_seed
         )
         self._features = features_of(learnt.network)
+        self.training = learnt.training
         return Made("00-teacher", folder / MODEL_NAME, Student(network))
 
     def _train(self, folder: Path) -> None:
@@ -240,6 +259,8 @@ class Chain:
             self.parts.train.curves.flux.tobytes(),
         )
         network = self.teacher.student.network
+        if not self.resume:
+            shutil.rmtree(self.out / "transfer", ignore_errors=True)
         with self._progress("transfer set") as progress:
             return make_transfer_set(
                 self.out / "transfer",

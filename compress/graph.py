@@ -1,37 +1,39 @@
-"""Make a graph small: names of a letter or two, no attribute that is a default, no constant twice.
+"""Make a graph small: short names, no attribute that is a default, no constant or run twice.
 
 What these cost is most of a file whose weights are a few kilobytes.
 """
 
 from __future__ import annotations
 
-import string
-from collections.abc import Iterator
-from itertools import count, product
-from typing import Any, Final
+from collections import Counter
+from typing import Any
 
 import onnx
-from onnx import AttributeProto, defs, helper
+from onnx import AttributeProto, TensorProto, defs, helper, numpy_helper
+
+from compress.functions import extract_functions, short_names
 
 __all__ = ["compact", "graph_bytes"]
-
-_LETTERS: Final = string.ascii_letters
 
 
 def compact(proto: onnx.ModelProto) -> bytes:
     """Return the bytes of a model, with everything left out that changes no answer."""
     version = proto.opset_import[0].version
     _merge_constants(proto.graph)
+    _clear_texts(proto)
     for node in proto.graph.node:
-        node.name = ""
         _drop_defaults(node, version)
+    _drop_allowzero(proto.graph)
     _rename(proto.graph)
+    extract_functions(proto)
+    _rename(proto.graph)  # some of the values are in functions now
+    for tensor in proto.graph.initializer:
+        _pack(tensor)
     for value in (*proto.graph.input, *proto.graph.output):
         for axis, size in enumerate(value.type.tensor_type.shape.dim):
             if size.dim_param:
                 size.dim_param = "BLCDEFG"[axis]
     proto.graph.name = "t"
-    proto.producer_name, proto.producer_version = "", ""
     onnx.checker.check_model(proto)
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
@@ -41,6 +43,21 @@ def graph_bytes(content: bytes) -> int:
     """Return how much of a file is not the raw data of its weights."""
     tensors = onnx.load_from_string(content).graph.initializer
     return len(content) - sum(len(tensor.raw_data) for tensor in tensors)
+
+
+def _clear_texts(proto: onnx.ModelProto) -> None:
+    """Drop what is there to be read; an empty text that is set takes two bytes too."""
+    for field in ("producer_name", "producer_version", "domain", "model_version", "doc_string"):
+        proto.ClearField(field)
+    graph = proto.graph
+    for item in (graph, *graph.node, *graph.initializer, *graph.input, *graph.output):
+        item.ClearField("doc_string")
+    for node in graph.node:
+        node.ClearField("name")
+        if not node.domain:
+            node.ClearField("domain")
+        for attribute in node.attribute:
+            attribute.ClearField("doc_string")
 
 
 def _merge_constants(graph: onnx.GraphProto) -> None:
@@ -79,23 +96,35 @@ def _value(attribute: AttributeProto) -> Any:
     return helper.get_attribute_value(attribute)
 
 
+def _drop_allowzero(graph: onnx.GraphProto) -> None:
+    """Let shapes without a zero not say what a zero would mean."""
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    for node in graph.node:
+        shape = constants.get(node.input[1]) if node.op_type == "Reshape" else None
+        if shape is not None and numpy_helper.to_array(shape).all():
+            del node.attribute[:]
+
+
+def _pack(tensor: TensorProto) -> None:
+    """Write whole numbers in as many bytes as they need, where that is fewer."""
+    if tensor.data_type == TensorProto.INT64:
+        numbers = numpy_helper.to_array(tensor).ravel().tolist()
+        packed = helper.make_tensor(tensor.name, TensorProto.INT64, tensor.dims, numbers)
+        if packed.ByteSize() < tensor.ByteSize():
+            tensor.CopyFrom(packed)
+
+
 def _rename(graph: onnx.GraphProto) -> None:
+    """Give values short names, the shortest to those that are named most often."""
     fixed = {value.name for value in (*graph.input, *graph.output)} | {""}
-    names = (name for name in _names() if name not in fixed)
-    short: dict[str, str] = {name: name for name in fixed}
-    for item in (*graph.initializer, *graph.node):
-        own = [item.name] if isinstance(item, onnx.TensorProto) else list(item.output)
-        for name in own:
-            if name not in short:
-                short[name] = next(names)
+    used = Counter(tensor.name for tensor in graph.initializer)
+    for node in graph.node:
+        used.update((*node.input, *node.output))
+    names = (name for name in short_names() if name not in fixed)
+    short = {name: name for name in fixed}
+    short |= {name: next(names) for name, _ in used.most_common() if name not in fixed}
     for tensor in graph.initializer:
         tensor.name = short[tensor.name]
     for node in graph.node:
         for names_of in (node.input, node.output):
-            for i, name in enumerate(names_of):
-                names_of[i] = short[name]
-
-
-def _names() -> Iterator[str]:
-    for length in count(1):
-        yield from map("".join, product(_LETTERS, repeat=length))
+            names_of[:] = [short[name] for name in names_of]

@@ -9,7 +9,7 @@ in which all classes are alike, so that parts which only a rare class needs are 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -46,6 +46,8 @@ def importance(
     rows = transfer.balanced(per_class, seed)
     rng = np.random.default_rng([seed, 6])
     network.eval()
+    # The rows are balanced already: only by how much rare classes are raised is left to weigh.
+    loss = replace(loss, weight=loss.weight / transfer.class_weight({}))
     found: list[list[Tensor]] = []
     for lesson in transfer.lessons(rng.permutation(rows), _BATCH, rng):
         network.zero_grad()

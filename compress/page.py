@@ -31,7 +31,7 @@ _TEXT: Final = (
     "apart; zipped is the file without manifest in a zip, which nothing loads. <i>Smaller</i> is "
     "the raw teacher against the file, <i>faster</i> the teacher's CPU time against the model's, "
     "network alone, one thread, taken by turns. Differences to the teacher are paired: same "
-    "alerts, same resamples of objects.</p>"
+    "alerts, same resamples of objects; so are those of twins and variants to the last stage.</p>"
 )
 Result = Mapping[str, Any]
 
@@ -135,10 +135,12 @@ def _at(stage: Result, batch: int, stages: Sequence[Result]) -> Result:
 def _accuracy(stages: Sequence[Result], part: str, moment: str) -> str:
     head = ["model", "kind", "alerts", "log-loss", "change", "flat log-loss", "change", "ECE"]
     head += ["accuracy", "macro recall", "agreement", "worst class", "change of its recall"]
+    head += ["log-loss against the last stage's"]
     rows = []
     for stage in stages:
         figures = stage["figures"][part][moment]
         against = stage["against_teacher"][part][moment]
+        ours = stage.get("against_result", {}).get(part, {}).get(moment)
         rows.append(
             row(
                 [
@@ -154,6 +156,7 @@ def _accuracy(stages: Sequence[Result], part: str, moment: str) -> str:
                     f"{against['agreement']:.3f}",
                     escape(against["worst_class"]),
                     interval(against["worst_recall_difference"], "+.3f"),
+                    "" if ours is None else interval(ours["log_loss_difference"], "+.4f"),
                 ]
             )
         )

@@ -49,7 +49,8 @@ class ReportRecipe(Section):
     """What is measured when the chain is done."""
 
     twins: bool = True
-    """Dense networks of the result's shape and bytes: trained alone, and distilled alone."""
+    """Dense networks of the result's shape and bytes, trained alone and distilled alone; with
+    prune_magnitude also a smaller one whose zip is as large."""
     variants: list[str] = Field(default_factory=list)
     """The result stored otherwise: float32, int8, uint8, uint4, and as rows only
     onnxruntime-dynamic and onnxruntime-static."""

@@ -193,7 +193,7 @@ def _model(
     from compress import chain
 
     taught = recipe.model_copy(update={"teacher": TeacherRecipe(run=trained)})
-    return chain.run(taught, job.refresh.data, folder / "compress", True, console, "tinyt2 refresh")
+    return chain.run_on(parts, taught, folder / "compress", True, console, "tinyt2 refresh")
 
 
 def _failures(

@@ -77,13 +77,15 @@ def report(
 ) -> Path:
     """Measure models on parts of a data set, write both files into ``out``, return the page.
 
-    The first stage is the teacher that the others are compared with. `ConfigurationError` when
-    there is none or two have one name; `BundleError` and `DataError` as those who read them.
+    The first is the teacher that the others are compared with; those beside the chain are
+    compared with its last stage too. `ConfigurationError` when there is no stage or two models
+    have one name; `BundleError` and `DataError` as those who read them.
     """
     config, console = config or ReportConfig(), console or Console(stderr=True)
     names = [stage.name for stage in stages]
-    if not stages or len(set(names)) < len(names):
+    if not any(s.kind == "stage" for s in stages) or len(set(names)) < len(names):
         raise ConfigurationError(f"a report needs models with different names, not {names}", names)
+    last = [stage.name for stage in stages if stage.kind == "stage"][-1]
     models = {stage.name: load_classifier(stage.path) for stage in stages}
     taken = speeds({s.name: s.path for s in stages}, config.rounds, config.lengths, console)
     rows = [
@@ -91,7 +93,7 @@ def report(
         for s in stages
     ]
     with _bar(console) as progress:
-        teacher = _answers(models[names[0]], tested, config)
+        teacher, ours = (_answers(models[name], tested, config) for name in (names[0], last))
         for row in progress.track(rows, description="evaluating"):
             found = _answers(models[row["name"]], tested, config)
             row["speed"] = [asdict(speed) for speed in taken[row["name"]]]
@@ -100,8 +102,10 @@ def report(
                 for part, some in found.items()
             }
             row["against_teacher"] = _against(teacher, found, config)
+            if row["kind"] != "stage":
+                row["against_result"] = _against(ours, found, config)
     result = {
-        "title": f"{names[-1]} from {names[0]}",
+        "title": f"{last} from {names[0]}",
         "command": config.command,
         "machine": machine(),
         "config": {"bootstrap": config.bootstrap, "seed": config.seed, "rounds": config.rounds},
@@ -137,10 +141,10 @@ def _answers(
     }
 
 
-def _against(teacher: Found, found: Found, config: ReportConfig) -> dict[str, Any]:
+def _against(before: Found, found: Found, config: ReportConfig) -> dict[str, Any]:
     return {
         part: {
-            moment: _change(changes(teacher[part][moment], a, config.bootstrap, config.seed))
+            moment: _change(changes(before[part][moment], a, config.bootstrap, config.seed))
             for moment, a in some.items()
         }
         for part, some in found.items()

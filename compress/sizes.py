@@ -21,7 +21,7 @@ from onnx import TensorProto, helper
 from models.bundle import Card, load_bundle
 from models.errors import BundleError
 
-__all__ = ["Sizes", "sizes", "stored_bytes"]
+__all__ = ["Sizes", "sizes", "stored_bytes", "zipped_bytes"]
 
 _HALF_BYTES: Final = {TensorProto.UINT4, TensorProto.INT4, TensorProto.FLOAT4E2M1}
 """Types of which two elements share a byte."""
@@ -57,7 +57,7 @@ def sizes(model: Path) -> Sizes:
         raw_fp32_bytes=4 * parameters,
         file_bytes=len(bare),
         manifest_bytes=bundle.n_bytes - len(bare),
-        zipped_bytes=_zipped(bare),
+        zipped_bytes=zipped_bytes(bare),
         stored=stored,
     )
 
@@ -69,6 +69,14 @@ def stored_bytes(model: onnx.ModelProto) -> dict[str, int]:
         name = TensorProto.DataType.Name(tensor.data_type).lower()
         stored[name] = stored.get(name, 0) + _n_bytes(tensor)
     return stored
+
+
+def zipped_bytes(content: bytes) -> int:
+    """Return the bytes of a zip that holds a file's content and nothing else."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("model.onnx"), content, zipfile.ZIP_DEFLATED, 9)
+    return len(file.getvalue())
 
 
 def _parameters(card: Card, model: Path) -> int:
@@ -94,10 +102,3 @@ def _n_bytes(tensor: TensorProto) -> int:
     if tensor.data_type in _HALF_BYTES:
         return (count + 1) // 2
     return count * int(helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize)
-
-
-def _zipped(content: bytes) -> int:
-    file = io.BytesIO()
-    with zipfile.ZipFile(file, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("model.onnx"), content, zipfile.ZIP_DEFLATED, 9)
-    return len(file.getvalue())

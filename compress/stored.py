@@ -107,7 +107,7 @@ class _Unfolding:
         return [*first, *self._nodes]
 
     def _constant(self, name: str, values: npt.NDArray[Any]) -> None:
-        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.initializers.append(numpy_helper.from_array(np.asarray(values, order="C"), name))
 
     def _half(self, name: str, values: npt.NDArray[np.float32]) -> None:
         if not np.array_equal(values.astype(np.float16).astype(np.float32), values):

@@ -30,6 +30,7 @@ __all__ = [
     "matrices",
     "schemes",
     "shapes",
+    "untrained",
 ]
 
 STATE_NAME: Final = "state.pt"
@@ -83,7 +84,7 @@ def load_student(folder: Path, key: str) -> Student | None:
     if state["key"] != key:
         return None
     kind = T2Config if state["network"] == "T2" else TinyConfig
-    network = _empty(kind(**state["config"]))
+    network = untrained(kind(**state["config"]))
     network.load_state_dict(state["weights"])
     return Student(network.eval(), state["stored"], state["masks"])
 
@@ -109,13 +110,15 @@ def baked(network: Tiny | T2) -> Tiny | T2:
         for key in list(getattr(module, "parametrizations", {})):
             parametrize.remove_parametrizations(module, key)
     # A new one, because removing constraints has changed the order of the parameters.
-    plain = _empty(network.config)
+    plain = untrained(network.config)
     plain.load_state_dict(held.state_dict())
     return plain.eval()
 
 
-def _empty(config: TinyConfig | T2Config) -> Tiny | T2:
+def untrained(config: TinyConfig | T2Config, seed: int = 0) -> Tiny | T2:
+    """Return a new network of these sizes."""
     with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
         return T2(config) if isinstance(config, T2Config) else Tiny(config)
 
 

@@ -1,11 +1,15 @@
 """What the result of a chain is compared with: twins of its shape, and other ways to store it.
 
 A twin is a new dense network of the same shape and bytes. If a chain is worth its steps, its
-result is better than a twin that was trained alone, or distilled alone, for as many epochs.
+result is better than a twin that was trained alone, or distilled alone, for as many epochs. Zeros
+save bytes only in a zip: a chain that makes them has a third twin, smaller and dense, whose zip is
+as large (arXiv 1710.01878).
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -15,6 +19,7 @@ from pydantic import Field
 from compress.chain import Chain, Made
 from compress.peers import quantized_by_onnxruntime
 from compress.retraining import RetrainingRecipe
+from compress.sizes import sizes, zipped_bytes
 from compress.steps import (
     AnyStep,
     Cluster,
@@ -25,13 +30,19 @@ from compress.steps import (
     Quantize,
 )
 from compress.steps.distill import fresh
-from compress.student import Student
+from compress.stored import stored_onnx
+from compress.student import Student, baked, constrained, untrained
 from models.errors import ConfigurationError
+from models.recipe import OptimiserRecipe
+from models.t2 import T2Config
+from models.tiny import TinyConfig
 
 __all__ = ["Dense", "twins", "variants"]
 
 _SCHEMES: Final = ("float32", "int8", "uint8", "uint4")
 _PEERS: Final = ("onnxruntime-dynamic", "onnxruntime-static")
+_HALVINGS: Final = 7
+"""Of the sizes among which the smaller twin is looked for."""
 
 
 class Dense(RetrainingRecipe):
@@ -41,28 +52,83 @@ class Dense(RetrainingRecipe):
 
     def apply(self, student: Student, context: Context) -> Student:
         """Return the new network; of the student only the shape is used."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(context.seed)
-            network = type(student.network)(student.network.config)  # type: ignore[arg-type]
+        network = untrained(student.network.config, context.seed)
         return context.retrained(fresh(Student(network), context), self)
 
 
 def twins(chain: Chain, made: list[Made]) -> list[Made]:
-    """Return the twins of the last stage: trained alone, and distilled alone."""
-    final = made[-1]
-    first = next((s for s in chain.recipe.steps if isinstance(s, Distill)), None)
-    told = {} if first is None else _training(first)
-    epochs = sum(_epochs(s) for s in chain.recipe.steps if not isinstance(s, Quantize | Cluster))
+    """Return the twins of the last stage: trained alone, distilled alone, and a smaller one."""
+    steps, final = chain.recipe.steps, made[-1]
+    told, epochs = _taught(chain)
+    epochs += sum(_epochs(s) for s in steps if not isinstance(s, Quantize | Cluster))
+    shapes = {"alone": (0.0, final), "distilled": (told.get("alpha", 0.8), final)}
+    pruned = next((s for s in steps if isinstance(s, PruneMagnitude)), None)
+    if pruned is not None:
+        shapes["small"] = (pruned.alpha, replace(final, student=_of_equal_zip(chain, final)))
     found = []
-    for name, alpha in {"alone": 0.0, "distilled": told.get("alpha", 0.8)}.items():
+    for name, (alpha, shape) in shapes.items():
         dense = Dense(**{**told, "alpha": alpha, "epochs": max(epochs, 1)})
-        steps: list[Any] = [dense]
-        for step in chain.recipe.steps:
-            if isinstance(step, Quantize | Cluster):
-                steps.append(step.model_copy(update={"alpha": alpha}))
+        rounding = [s for s in steps if isinstance(s, Quantize | Cluster)]
+        own: list[Any] = [dense, *(s.model_copy(update={"alpha": alpha}) for s in rounding)]
         seed = chain.recipe.transfer.seed * 1000 + 900
-        found.append(chain.make(f"twins/{name}", final, steps, seed, chain.teacher, "twin"))
+        found.append(chain.make(f"twins/{name}", shape, own, seed, chain.teacher, "twin"))
     return found
+
+
+def _taught(chain: Chain) -> tuple[dict[str, Any], int]:
+    """Return how the chain's network was first trained, and the epochs that are no step's.
+
+    Where no step makes a new one it is the teacher's.
+    """
+    for step in chain.recipe.steps:
+        if isinstance(step, Distill):
+            return _training(step), 0
+    training = chain.training
+    return {n: getattr(training, n) for n in OptimiserRecipe.model_fields}, training.epochs
+
+
+def _of_equal_zip(chain: Chain, final: Made) -> Student:
+    """Return an untrained network, dense and smaller, whose zip is about as large as a stage's."""
+    wanted, stored = sizes(final.path).zipped_bytes, final.student.stored
+
+    def made(share: float) -> tuple[int, Student]:
+        network = untrained(_smaller(final.student.network.config, share))
+        for vector in (p for p in network.parameters() if p.dim() == 1):
+            torch.nn.init.normal_(vector, generator=noise)  # equal numbers would be packed
+        rounded = Student(baked(constrained(Student(network, stored))), stored)
+        return zipped_bytes(stored_onnx(rounded.network, chain.transfer.features, stored)), rounded
+
+    noise = torch.Generator().manual_seed(0)
+    low, high = 0.0, 1.0
+    found = []
+    for _ in range(_HALVINGS):
+        size, student = made(share := (low + high) / 2)
+        found.append((abs(size - wanted), share, student))
+        low, high = (low, share) if size > wanted else (share, high)
+    return Student(min(found, key=lambda one: one[:2])[2].network)
+
+
+def _smaller(config: TinyConfig | T2Config, share: float) -> TinyConfig | T2Config:
+    """Return sizes with a share of the width and of the feed-forward units."""
+
+    def part(size: int) -> int:
+        return max(1, round(share * size))
+
+    if isinstance(config, T2Config):
+        size = config.width // config.heads
+        heads = part(config.heads)
+        heads += heads * size % 2
+        return replace(
+            config, width=heads * size, heads=heads, feed_forward=part(config.feed_forward)
+        )
+    blocks = config.blocks
+    return replace(
+        config,
+        width=part(config.width),
+        heads=tuple(block.heads for block in blocks),
+        head_size=blocks[0].head_size,
+        feed_forward=tuple(part(block.feed_forward) for block in blocks),
+    )
 
 
 def variants(chain: Chain, made: list[Made]) -> list[Made]:
@@ -73,9 +139,11 @@ def variants(chain: Chain, made: list[Made]) -> list[Made]:
             f"[report] variants: no {', '.join(unknown)}; there are {', '.join(_SCHEMES + _PEERS)}",
             wanted,
         )
-    rounding = [i for i, s in enumerate(chain.recipe.steps) if isinstance(s, Quantize | Cluster)]
-    exact = made[rounding[0]] if rounding else made[-1]
-    told = _training(chain.recipe.steps[rounding[-1]]) if rounding else {"epochs": 0}
+    steps = chain.recipe.steps
+    rounding = list(takewhile(lambda s: isinstance(s, Quantize | Cluster), reversed(steps)))
+    # As before the last steps, if they round; else the result itself, only stored otherwise.
+    exact = made[-1 - len(rounding)]
+    told = _training(rounding[0]) if rounding else {"epochs": 0}
     found: dict[str, Made] = {}
     for name in _SCHEMES:
         if name in wanted or (name == "float32" and set(_PEERS) & set(wanted)):

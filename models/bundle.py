@@ -42,6 +42,7 @@ __all__ = [
     "Manifest",
     "ModelClass",
     "load_bundle",
+    "open_session",
 ]
 
 DEPLOYED_MODEL: Final = Path(__file__).parent / "deployed" / "model.onnx"
@@ -191,7 +192,7 @@ def load_bundle(path: Path = DEPLOYED_MODEL, threads: int = 1) -> Bundle:
     content = _read(path, _MAX_MODEL_BYTES, "model")
     sha256 = hashlib.sha256(content).hexdigest()
     card = _load_card(path.parent / CARD_NAME, sha256)
-    session = _open_session(path, content, threads)
+    session = _opened(path, content, threads)
     providers = session.get_providers()
     if providers[:1] != [_PROVIDER]:
         raise BundleError(f"ONNX Runtime runs on {providers}, expected {_PROVIDER}", providers)
@@ -226,7 +227,8 @@ def _load_card(path: Path, sha256: str) -> Card:
     return card
 
 
-def _open_session(path: Path, content: bytes, threads: int) -> ort.InferenceSession:
+def open_session(content: bytes, threads: int = 1) -> ort.InferenceSession:
+    """Open an ONNX file as it is served; raise what ONNX Runtime raises."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
@@ -235,12 +237,15 @@ def _open_session(path: Path, content: bytes, threads: int) -> ort.InferenceSess
     options.add_session_config_entry(_EXTERNAL_DATA, f"{os.devnull}/none")
     # Weights are stored quantized; this folds them to fp32 once, at load.
     options.add_session_config_entry("session.disable_quant_qdq", "1")
+    return ort.InferenceSession(content, options, providers=[_PROVIDER])
+
+
+def _opened(path: Path, content: bytes, threads: int) -> ort.InferenceSession:
     try:
-        session = ort.InferenceSession(content, options, providers=[_PROVIDER])
+        return open_session(content, threads)
     # ONNX Runtime raises a dozen classes of its own that share only Exception.
     except Exception as error:
         raise BundleError(f"ONNX Runtime cannot load {path}: {error}", path) from error
-    return session
 
 
 def _manifest(path: Path, session: ort.InferenceSession) -> Manifest:

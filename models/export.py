@@ -31,6 +31,7 @@ from models.bundle import (
     Card,
     Golden,
     Manifest,
+    open_session,
 )
 from models.errors import BundleError
 from models.feature_sets import FeatureSet, Inputs, ObservationTokens
@@ -158,7 +159,7 @@ def check_parity(model: nn.Module, content: bytes, features: FeatureSet = _TOKEN
     Compared are both outputs, scores beyond 1 relative to their size, at every length bucket
     for 1 and 7 random curves, one of them without observations.
     """
-    session = _session(content)
+    session = open_session(content)
     rng = np.random.default_rng(1)
     worst = 0.0
     for length in LENGTH_BUCKETS:
@@ -182,7 +183,7 @@ def golden_inputs(content: bytes, features: FeatureSet = _TOKENS) -> list[Golden
     A ZTF transient that rises and falls, and an LSST one in its first days. They
     follow formulas, not data: a bundle may be passed on freely.
     """
-    session = _session(content)
+    session = open_session(content)
     return [_answer(session, features, golden) for golden in (_ztf_curve(), _lsst_curve())]
 
 
@@ -249,12 +250,6 @@ def _serialise(proto: onnx.ModelProto) -> bytes:
     onnx.checker.check_model(proto)
     content: bytes = proto.SerializeToString(deterministic=True)
     return content
-
-
-def _session(content: bytes) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    return ort.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
 def _random_inputs(

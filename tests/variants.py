@@ -23,7 +23,7 @@ def variant(
     manifest = bundle.manifest.model_copy(update={"version": version})
     proto = onnx.load(DEPLOYED_MODEL)
     del proto.metadata_props[:]
-    (scale,) = [x for x in proto.graph.initializer if x.name == "temperature"]
+    scale = _temperature(proto.graph)
     value = numpy_helper.to_array(scale) * np.float32(temperature)
     scale.CopyFrom(numpy_helper.from_array(value, scale.name))
     if classes is not None:
@@ -34,6 +34,15 @@ def variant(
     manifest = manifest.model_copy(update={"golden": golden_inputs(content)})
     card = bundle.card.model_copy(update={"version": version})
     return write(content, manifest, card, folder)
+
+
+def _temperature(graph: onnx.GraphProto) -> onnx.TensorProto:
+    """Return what the last softmax's scores are divided by, whatever it is called."""
+    made_by = {name: node for node in graph.node for name in node.output}
+    scaled = made_by[made_by["probabilities"].input[0]]
+    assert scaled.op_type == "Div"
+    (scale,) = [x for x in graph.initializer if x.name == scaled.input[1]]
+    return scale
 
 
 def _only(graph: onnx.GraphProto, columns: list[int]) -> None:

@@ -48,6 +48,31 @@ bootstrap = 20
 rounds = 1
 """
 
+PRUNED = (
+    HARMFUL.split("[[steps]]")[0]
+    + """
+[[steps]]
+kind = "cluster"
+tensors = ["head.weight"]
+epochs = 1
+[[steps]]
+kind = "prune_magnitude"
+sparsity = 0.8
+epochs = 1
+fine_tune = 0
+[gates]
+max_recall_drop = 1.0
+max_flat_log_loss_rise = 9
+max_flat_log_loss_rise_slice = 9
+max_ece = 1.0
+min_agreement = 0.0
+[report]
+variants = ["float32"]
+bootstrap = 20
+rounds = 1
+"""
+)
+
 
 @pytest.fixture(scope="module")
 def made(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -116,6 +141,29 @@ def test_dynamic_and_static_int8_are_what_they_say(made: Path) -> None:
     assert operators["onnxruntime-static"] & {"QGemm", "QLinearMatMul"}
 
 
+def test_zeros_are_held_against_a_dense_network_with_as_large_a_zip(
+    good: Path, data: Path, tmp_path: Path
+) -> None:
+    """And the same zeros and values stored in float32 give the same answers."""
+    path, out = tmp_path / "recipe.toml", tmp_path / "out"
+    path.write_text(PRUNED.format(teacher=good.parent))
+    run(load_compression(path), data, out, console=quiet())
+    ours, small, alone = (
+        sizes(out / name / "model.onnx")
+        for name in ("02-prune_magnitude", "twins/small", "twins/alone")
+    )
+    assert small.parameters < ours.parameters == alone.parameters
+    assert small.file_bytes < ours.file_bytes
+    assert abs(small.zipped_bytes / ours.zipped_bytes - 1) < 0.05
+    final, exact = (
+        load_classifier(out / name / "model.onnx").bundle.manifest
+        for name in ("02-prune_magnitude", "variants/float32")
+    )
+    assert (final.precision, exact.precision) == ("float32 and uint4", "float32")
+    for one, other in zip(final.golden, exact.golden, strict=True):
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-5)
+
+
 def test_what_was_finished_is_taken_up_to_the_same_bytes(
     made: Path, data: Path, tmp_path: Path
 ) -> None:
@@ -137,7 +185,6 @@ def test_what_was_finished_is_taken_up_to_the_same_bytes(
 def test_too_many_bytes_are_refused(made: Path, data: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     shutil.copytree(made, out)
-    (out / "model.onnx").unlink()
     budget = brief().budget.model_copy(update={"file_bytes": 5000})
     small = brief().model_copy(update={"budget": budget})
     with pytest.raises(GateError, match=r"graph and weights take [\d,]+ bytes, .* allows 5,000"):

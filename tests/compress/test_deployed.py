@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
+from onnx.inliner import inline_local_functions
 
 from models.bundle import DEPLOYED_MODEL, load_bundle
 
@@ -23,7 +24,7 @@ FEW_BITS = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.U
 
 @pytest.fixture(scope="module")
 def graph() -> onnx.GraphProto:
-    return onnx.load(DEPLOYED_MODEL).graph
+    return inline_local_functions(onnx.load(DEPLOYED_MODEL)).graph
 
 
 def test_it_attends(graph: onnx.GraphProto) -> None:

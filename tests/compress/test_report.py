@@ -64,6 +64,16 @@ def test_differences_are_to_the_teacher(result: dict[str, Any]) -> None:
         assert teacher["against_teacher"]["objects"][moment]["agreement"] == 1.0
 
 
+def test_twins_are_also_compared_with_the_last_stage(result: dict[str, Any]) -> None:
+    teacher, twin, last = result["stages"]
+    assert result["title"] == "last from teacher"
+    assert "against_result" not in {**teacher, **last}
+    for moment in MOMENTS:
+        change = twin["against_result"]["objects"][moment]  # the same model twice
+        assert change["agreement"] == 1.0
+        assert set(change["log_loss_difference"].values()) == {0.0}
+
+
 def test_sizes_and_speed_are_there_for_every_length(
     result: dict[str, Any], good: Path, bad: Path
 ) -> None:

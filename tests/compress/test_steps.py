@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +173,21 @@ def test_importance_finds_what_says_nothing(transfer: TransferSet, teacher: Tiny
     assert found.units[1][7] == 0
     assert found.units[1].argmin() == 7
     assert found.latents[0] == 0 < found.latents[1]
+
+
+def test_importance_counts_all_classes_alike_once(transfer: TransferSet, teacher: Tiny) -> None:
+    """The rows are balanced: the weights that balance all alerts must not count again."""
+    loss = loss_of(RetrainingRecipe(), teacher, transfer, CLASSES)
+    assert loss.weight.max() > 1.2 * loss.weight.min()
+    rng, squares = np.random.default_rng([0, 6]), []
+    alike = replace(loss, weight=torch.ones(3))
+    for lesson in transfer.lessons(rng.permutation(transfer.balanced(50, 0)), 64, rng):
+        weight = teacher.head.weight
+        (gradient,) = torch.autograd.grad(alike(teacher, lesson), weight)
+        squares.append((weight * gradient).sum(0).view(teacher.config.latents, -1).sum(1) ** 2)
+    expected = torch.stack(squares).mean(0).detach()
+    found = importance(teacher, transfer, loss, 50, seed=0)
+    torch.testing.assert_close(found.latents, expected, rtol=1e-3, atol=1e-9)
 
 
 def test_structured_pruning_makes_tensors_smaller(context: Context, teacher: Tiny) -> None:

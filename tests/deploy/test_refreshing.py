@@ -56,9 +56,13 @@ bootstrap = 20
 epochs = 4
 lr = 1e-3
 [gates]
+max_recall_drop = 1.0
+max_flat_log_loss_rise = 9
+max_flat_log_loss_rise_slice = 9
 max_ece = 1.0
 min_agreement = 0.0
 """
+"""With gates that let every model pass: how good one is hangs on the processor's last bits."""
 
 
 @dataclass(frozen=True)
