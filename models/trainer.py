@@ -6,7 +6,7 @@ the same seed makes the same bytes on the same machine.
 
 Artefacts, curves of no astrophysical object, are trained on as such: their
 probabilities shall be equal, and their out-of-distribution score high (outlier
-exposure, arXiv 1812.04606).
+exposure, arXiv 1812.04606). Templates are told apart beside the classes where a recipe says so.
 
 Notation: B batch, K classes, v validation alerts.
 """
@@ -25,7 +25,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -107,8 +107,13 @@ class Trainer:
         self.model = self._new_model().to(self._device)
         self.average = copy.deepcopy(self.model)
         self.best = copy.deepcopy(self.model.state_dict())
+        self.templates = nn.Linear(self.model.head.in_features, len(parts.train.groups))
+        """Second last layer, which tells templates apart; no part of the model."""
+        nn.init.zeros_(self.templates.weight)
+        nn.init.zeros_(self.templates.bias)
+        self.templates.to(self._device)
         self.optimiser = torch.optim.AdamW(
-            self.model.parameters(),
+            [*self.model.parameters(), *self.templates.parameters()],
             recipe.training.lr,
             weight_decay=recipe.training.weight_decay,
             fused=True,
@@ -155,8 +160,8 @@ class Trainer:
         self.model.train()
         with torch_threads(training.threads):
             losses = [
-                self._step(step, inputs, label)
-                for step, (inputs, label) in enumerate(self._batches(rng))
+                self._step(step, inputs, rows)
+                for step, (inputs, rows) in enumerate(self._batches(rng))
             ]
             logits, _, label = self.validation_answers(self.average)
         weight = self.class_weight.cpu() if training.flat else None
@@ -190,7 +195,8 @@ class Trainer:
         network.standardise(self.features.inputs(views, trigger))
         return network
 
-    def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Inputs, Tensor]]:
+    def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Inputs, npt.NDArray[np.int64]]]:
+        """Yield the batches of an epoch and the rows of the pool, [B], that they show."""
         batch = self.recipe.training.batch
         order = self.pool.draw(rng)
         for start in range(0, len(order), batch * _SORTED_BATCHES):
@@ -201,13 +207,20 @@ class Trainer:
             batches = np.split(by_length, range(batch, len(rows), batch))
             for i in rng.permutation(len(batches)):
                 inputs = self.features.batch(views, trigger, batches[i])
-                yield inputs, torch.from_numpy(self.pool.label[rows[inputs.rows]])
+                yield inputs, rows[inputs.rows]
 
-    def _step(self, step: int, inputs: Inputs, label: Tensor) -> float:
+    def _step(self, step: int, inputs: Inputs, rows: npt.NDArray[np.int64]) -> float:
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(step)
-        logits, ood = self.model.scores(*batch_tensors(inputs, self._device))
-        loss = self._loss(logits, ood, label.to(self._device))
+        label, template = (
+            torch.from_numpy(of[rows]).to(self._device)
+            for of in (self.pool.label, self.pool.template)
+        )
+        pooled = self.model.pooled(*batch_tensors(inputs, self._device))
+        loss = self._loss(*self.model.judged(pooled), label)
+        if weight := self.recipe.training.templates:
+            told = self.templates(pooled)
+            loss = loss + weight * cross_entropy(told, template, ignore_index=_ARTEFACT)
         self.optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -239,6 +252,7 @@ class Trainer:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "best": self.best,
+            "templates": self.templates.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "seconds": self.seconds,
             "history": [asdict(record) for record in self.history],
@@ -258,6 +272,7 @@ class Trainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.best = state["best"]
+        self.templates.load_state_dict(state["templates"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.seconds = state["seconds"]
         self.history = [EpochRecord(**record) for record in state["history"]]
@@ -268,11 +283,14 @@ class _Pool:
 
     def __init__(self, parts: Parts, recipe: Recipe) -> None:
         self.curves, self.label = parts.train.curves, parts.train.label
+        self.template = parts.train.group
         self._weight = _drawn(self.label, recipe.training.balance)
         if "train" in parts.artefacts:
             artefacts = parts.artefacts["train"]
             self.curves = LightCurves.concatenate([self.curves, artefacts])
-            self.label = np.append(self.label, np.full(len(artefacts), _ARTEFACT))
+            nothing = np.full(len(artefacts), _ARTEFACT)
+            self.label = np.append(self.label, nothing)
+            self.template = np.append(self.template, nothing)
             self._weight = np.append(self._weight, np.ones(len(artefacts)))
         self._balanced = recipe.training.balance > 0
         self.size = len(self.label)
