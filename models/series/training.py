@@ -25,7 +25,8 @@ __all__ = ["FOREST_TEMPERATURE", "SeriesConfig", "answers", "fit", "forest", "fo
 _FLOOR: Final = 1e-3
 """Added to a forest's probabilities: no tree voting for a class is not certainty."""
 FOREST_TEMPERATURE: Final = 0.69
-"""At which the log-loss of a forest, classes as frequent as they are, is lowest out of fold."""
+"""At which the log-loss of a forest, classes as frequent as they are, is lowest on three of
+five folds of the train part."""
 
 Floats = npt.NDArray[np.floating]
 
