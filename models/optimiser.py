@@ -27,14 +27,27 @@ Network = TypeVar("Network", bound=nn.Module)
 
 
 class Averaged(Generic[Network]):
-    """A network on its way through one learning-rate cycle, and its moving average."""
+    """A network on its way through one learning-rate cycle, and its moving average.
 
-    def __init__(self, model: Network, how: OptimiserRecipe, steps: int) -> None:
+    ``beside`` learns with it and is no part of it.
+    """
+
+    def __init__(
+        self,
+        model: Network,
+        how: OptimiserRecipe,
+        steps: int,
+        beside: nn.Module | None = None,
+    ) -> None:
         self.model = model
+        self.beside = nn.Module() if beside is None else beside
         self.average = copy.deepcopy(model)
         self._how, self._total = how, how.epochs * steps
         self.optimiser = torch.optim.AdamW(
-            model.parameters(), how.lr, weight_decay=how.weight_decay, fused=True
+            [*model.parameters(), *self.beside.parameters()],
+            how.lr,
+            weight_decay=how.weight_decay,
+            fused=True,
         )
 
     def rate(self, step: int) -> float:
@@ -64,6 +77,7 @@ class Averaged(Generic[Network]):
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
+            "beside": self.beside.state_dict(),
             "optimiser": self.optimiser.state_dict(),
         }
 
@@ -71,6 +85,7 @@ class Averaged(Generic[Network]):
         """Take up a state."""
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
+        self.beside.load_state_dict(state["beside"])
         self.optimiser.load_state_dict(state["optimiser"])
 
 

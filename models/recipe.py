@@ -105,6 +105,9 @@ class TrainingRecipe(OptimiserRecipe):
     """Epochs without a better validation log-loss after which training stops."""
     balance: Fraction = 0.0
     """How classes are drawn: 0 as often as they are, 1 all alike."""
+    templates: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the log-loss of a second last layer, which tells templates apart and is thrown
+    away after training: templates are finer than classes."""
     flat: bool = False
     """Weigh every class alike in the loss and in validation."""
     threads: Annotated[int, Field(ge=1)] = 1

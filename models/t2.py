@@ -92,18 +92,26 @@ class T2(nn.Module):
         self.median.copy_(torch.from_numpy(median))
         self.gain.copy_(torch.from_numpy(gain))
 
+    def pooled(self, steps: Tensor) -> Tensor:
+        """Return what the last layer reads, [B, D]."""
+        x = ((steps - self.median) * self.gain).clamp(-_LIMIT, _LIMIT)  # [B, L, C]
+        x = torch.relu(self.embed(x.transpose(1, 2)))  # [B, L, C] -> [B, C, L] -> [B, D, L]
+        x = x.transpose(1, 2) + self.position  # [B, L, D] + [L, D]
+        x = self.block(x)
+        return torch.as_tensor(self.dropout(x.mean(1)))  # [B, L, D] -> [B, D]
+
+    def judged(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `scores` of what the last layer reads."""
+        logits: Tensor = self.head(pooled)  # [B, D] -> [B, K]
+        return logits, -torch.logsumexp(logits, -1)
+
     def scores(self, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Return logits [B, K] before temperature and softmax, and ``ood_score`` [B].
 
         ``steps`` [B, L, C] is the mean of the Gaussian process, nJy. The score is the
         energy -logsumexp(logits) of arXiv 2010.03759.
         """
-        x = ((steps - self.median) * self.gain).clamp(-_LIMIT, _LIMIT)  # [B, L, C]
-        x = torch.relu(self.embed(x.transpose(1, 2)))  # [B, L, C] -> [B, C, L] -> [B, D, L]
-        x = x.transpose(1, 2) + self.position  # [B, L, D] + [L, D]
-        x = self.block(x)
-        logits: Tensor = self.head(self.dropout(x.mean(1)))  # [B, L, D] -> [B, D] -> [B, K]
-        return logits, -torch.logsumexp(logits, -1)
+        return self.judged(self.pooled(steps))
 
     def forward(self, steps: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``probabilities`` [B, K] and ``ood_score`` [B]."""

@@ -158,12 +158,8 @@ class Tiny(nn.Module):
         ]
         return torch.cat(encoded).T  # [E, T] -> [T, E]
 
-    def scores(self, tokens: Tensor, mask: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
-        """Return logits [B, K] before temperature and softmax, and ``ood_score`` [B].
-
-        The score is learnt from artefacts (log-odds), or else the energy -logsumexp(logits) of
-        arXiv 2010.03759.
-        """
+    def pooled(self, tokens: Tensor, mask: Tensor, objects: Tensor) -> Tensor:
+        """Return what the last layer reads, [B, N * D]."""
         width, latents = self.config.width, self.config.latents
         # As one matrix of all tokens, so that every layer is one multiplication with its bias.
         x = self.embed(self.encode(tokens.flatten(0, 1)))  # [B, L, C] -> [B * L, D]
@@ -173,10 +169,22 @@ class Tiny(nn.Module):
         z = self.read(z.flatten(0, 1), x, mask)  # [B * N, D]
         for block in self.blocks:
             z = block(z)
-        logits: Tensor = self.head(self.norm(z).view(-1, latents * width))  # [B, N * D] -> [B, K]
+        return torch.as_tensor(self.norm(z).view(-1, latents * width))
+
+    def judged(self, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Return `scores` of what the last layer reads."""
+        logits: Tensor = self.head(pooled)  # [B, N * D] -> [B, K]
         if self.config.rejects:
             return logits[:, :-1], logits[:, -1]
         return logits, -torch.logsumexp(logits, -1)
+
+    def scores(self, tokens: Tensor, mask: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
+        """Return logits [B, K] before temperature and softmax, and ``ood_score`` [B].
+
+        The score is learnt from artefacts (log-odds), or else the energy -logsumexp(logits) of
+        arXiv 2010.03759.
+        """
+        return self.judged(self.pooled(tokens, mask, objects))
 
     def forward(self, tokens: Tensor, mask: Tensor, objects: Tensor) -> tuple[Tensor, Tensor]:
         """Return ``probabilities`` [B, K] and ``ood_score`` [B]."""

@@ -6,7 +6,7 @@ the same seed makes the same bytes on the same machine.
 
 Artefacts, curves of no astrophysical object, are trained on as such: their
 probabilities shall be equal, and their out-of-distribution score high (outlier
-exposure, arXiv 1812.04606).
+exposure, arXiv 1812.04606). Templates are told apart beside the classes where a recipe says so.
 
 Notation: B batch, K classes, v validation alerts.
 """
@@ -24,7 +24,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.functional import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -85,7 +85,14 @@ class Trainer:
         self.validation = ValidationAlerts(parts.validation, self.features, recipe.data.split_seed)
         self.class_weight = _class_weight(parts.train.label, recipe, len(parts.train.classes))
         network = self._new_model() if start is None else self._started_from(start)
-        self.averaged = Averaged(network.to(self._device), recipe.training, self.steps)
+        self.templates = nn.Linear(network.head.in_features, len(parts.train.groups))
+        """Second last layer, which tells templates apart; no part of the model."""
+        nn.init.zeros_(self.templates.weight)
+        nn.init.zeros_(self.templates.bias)
+        self.templates.to(self._device)
+        self.averaged = Averaged(
+            network.to(self._device), recipe.training, self.steps, self.templates
+        )
         self.best = copy.deepcopy(self.averaged.model.state_dict())
         self.history: list[EpochRecord] = []
 
@@ -121,8 +128,8 @@ class Trainer:
         self.averaged.model.train()
         with torch_threads(training.threads):
             losses = [
-                self._step(step, inputs, label)
-                for step, (inputs, label) in enumerate(self._batches(rng))
+                self._step(step, inputs, rows)
+                for step, (inputs, rows) in enumerate(self._batches(rng))
             ]
             logits, _ = self.validation.scores(self.averaged.average)
         weight = self.class_weight.cpu() if training.flat else None
@@ -168,7 +175,8 @@ class Trainer:
         network.standardise(self.features.inputs(views, trigger))
         return network
 
-    def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Inputs, Tensor]]:
+    def _batches(self, rng: np.random.Generator) -> Iterator[tuple[Inputs, npt.NDArray[np.int64]]]:
+        """Yield the batches of an epoch and the rows of the pool, [B], that they show."""
         batch = self.recipe.training.batch
         order = self.pool.draw(rng)
         for start in range(0, len(order), batch * SORTED_BATCHES):
@@ -177,11 +185,19 @@ class Trainer:
             lengths = np.minimum(n_usable(views, trigger), LENGTH_BUCKETS[-1])
             for some in batches_of_a_length(lengths, batch, rng):
                 inputs = self.features.batch(views, trigger, some)
-                yield inputs, torch.from_numpy(self.pool.label[rows[inputs.rows]])
+                yield inputs, rows[inputs.rows]
 
-    def _step(self, step: int, inputs: Inputs, label: Tensor) -> float:
-        logits, ood = self.averaged.model.scores(*batch_tensors(inputs, self._device))
-        loss = self._loss(logits, ood, label.to(self._device))
+    def _step(self, step: int, inputs: Inputs, rows: npt.NDArray[np.int64]) -> float:
+        label, template = (
+            torch.from_numpy(of[rows]).to(self._device)
+            for of in (self.pool.label, self.pool.template)
+        )
+        model = self.averaged.model
+        pooled = model.pooled(*batch_tensors(inputs, self._device))
+        loss = self._loss(*model.judged(pooled), label)
+        if weight := self.recipe.training.templates:
+            told = self.templates(pooled)
+            loss = loss + weight * cross_entropy(told, template, ignore_index=_ARTEFACT)
         return self.averaged.step(self.epoch * self.steps + step, loss)
 
     def _loss(self, logits: Tensor, ood: Tensor, label: Tensor) -> Tensor:
@@ -244,11 +260,14 @@ class _Pool:
 
     def __init__(self, parts: Parts, recipe: Recipe) -> None:
         self.curves, self.label = parts.train.curves, parts.train.label
+        self.template = parts.train.group
         self._weight = _drawn(self.label, recipe.training.balance)
         if "train" in parts.artefacts:
             artefacts = parts.artefacts["train"]
             self.curves = LightCurves.concatenate([self.curves, artefacts])
-            self.label = np.append(self.label, np.full(len(artefacts), _ARTEFACT))
+            nothing = np.full(len(artefacts), _ARTEFACT)
+            self.label = np.append(self.label, nothing)
+            self.template = np.append(self.template, nothing)
             self._weight = np.append(self._weight, np.ones(len(artefacts)))
         self._balanced = recipe.training.balance > 0
         self.size = len(self.label)

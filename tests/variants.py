@@ -41,8 +41,9 @@ def _temperature(graph: onnx.GraphProto) -> onnx.TensorProto:
     made_by = {name: node for node in graph.node for name in node.output}
     scaled = made_by[made_by["probabilities"].input[0]]
     assert scaled.op_type == "Div"
-    (scale,) = [x for x in graph.initializer if x.name == scaled.input[1]]
-    return scale
+    temperature: onnx.TensorProto
+    (temperature,) = [x for x in graph.initializer if x.name == scaled.input[1]]
+    return temperature
 
 
 def _only(graph: onnx.GraphProto, columns: list[int]) -> None:

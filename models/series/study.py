@@ -19,13 +19,21 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from models.calibrate import softmax
 from models.datasets.uea import UeaSeries, load_uea
 from models.errors import ConfigurationError
 from models.evaluate import figures
 from models.export import replace
 from models.optimiser import torch_threads
 from models.series.network import n_parameters
-from models.series.training import SeriesConfig, answers, fit, forest, forest_answers
+from models.series.training import (
+    FOREST_TEMPERATURE,
+    SeriesConfig,
+    answers,
+    fit,
+    forest,
+    forest_answers,
+)
 
 __all__ = ["BUDGET", "PUBLISHED", "RESULT_NAME", "run"]
 
@@ -49,6 +57,8 @@ each series; macro-F1 and log-loss are not published."""
 
 _FORESTS: Final = {"ExtraTrees": False, "ExtraTrees, classes weighed alike": True}
 """Baselines on summary features, and whether their classes are balanced."""
+_SHARPENED: Final = "ExtraTrees, sharpened"
+"""The first of them at `FOREST_TEMPERATURE`."""
 _FIGURES: Final = {"accuracy": "accuracy", "macro_f1": "macro-F1", "log_loss": "log-loss"}
 
 
@@ -107,6 +117,7 @@ def _evaluate(
     for name, balanced in _FORESTS.items():
         trees = forest(train.flux, train.label, config.trees, seed, balanced)
         found[name] = forest_answers(trees, test.flux)
+    found[_SHARPENED] = softmax(np.log(found["ExtraTrees"]), FOREST_TEMPERATURE)
     console.print(f"seed {seed}: evaluating, with bootstrap intervals ...")
     return {
         name: figures(answer, test.label, test.classes, bootstrap) for name, answer in found.items()

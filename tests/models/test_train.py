@@ -11,11 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from rich.console import Console
+from torch.nn.functional import cross_entropy
 
+from models.augment import at_last_detection
 from models.calibrate import prior_shift, softmax
 from models.errors import ConfigurationError, DataError
-from models.networks import curve_scores
+from models.networks import batch_tensors, curve_scores
 from models.recipe import DataRecipe, ModelRecipe, NetworkRecipe, Recipe, TrainingRecipe
 from models.runtime import load_classifier
 from models.train import load_parts, run
@@ -26,7 +29,7 @@ RECIPE = Recipe(
     model=ModelRecipe(name="trial"),
     data=DataRecipe(split="template", validation=0.2, test=0.2),
     network=NetworkRecipe(width=8, latents=2, heads=2),
-    training=TrainingRecipe(epochs=6, batch=32, lr=1e-2, averaging=0.9),
+    training=TrainingRecipe(epochs=6, batch=32, lr=1e-2, averaging=0.9, templates=0.2),
 )
 
 
@@ -191,3 +194,17 @@ def test_a_run_does_not_begin_with_weights_that_do_not_fit(data: Path, made: Pat
     renamed = replace(parts, train=replace(parts.train, classes=("SNIa", "SNII", "SNIbc")))
     with pytest.raises(ConfigurationError, match="knows the classes SNIa, SNIbc, SNII, the data"):
         Trainer(renamed, RECIPE, made.parent)
+
+
+def test_templates_are_told_apart_beside_the_classes(data: Path) -> None:
+    """Templates that all seem alike have a log-loss of the logarithm of their number."""
+    learning = trainer(data, changed("training", templates=1.0))
+    while not learning.done:
+        learning.run_epoch()
+    part = learning.parts.train
+    trigger = at_last_detection(part.curves)
+    inputs = learning.features.batch(part.curves, trigger, np.arange(len(part)))
+    with torch.inference_mode():
+        told = learning.templates(learning.averaged.model.pooled(*batch_tensors(inputs)))
+    loss = cross_entropy(told, torch.from_numpy(part.group)).item()
+    assert loss < 0.9 * np.log(len(np.unique(part.group)))

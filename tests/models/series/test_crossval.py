@@ -11,7 +11,9 @@ from models.series.training import SeriesConfig
 from tests.models.series.flares import series
 
 QUICK = SeriesConfig(
-    NetworkConfig(members=2, filters=4, bottleneck=4, depth=1, hidden=8),
+    NetworkConfig(
+        members=1, summary_members=1, filters=4, bottleneck=4, depth=1, summary=8, hidden=8
+    ),
     epochs=15,
     batch=16,
     trees=20,

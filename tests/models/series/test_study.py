@@ -16,7 +16,9 @@ from models.series.training import SeriesConfig
 from tests.models.series.flares import series
 
 QUICK = SeriesConfig(
-    NetworkConfig(members=2, filters=4, bottleneck=4, depth=1, hidden=8),
+    NetworkConfig(
+        members=1, summary_members=1, filters=4, bottleneck=4, depth=1, summary=8, hidden=8
+    ),
     epochs=2,
     batch=16,
     trees=20,
@@ -54,6 +56,7 @@ def test_the_table_and_the_file_hold_every_row(data: Path, tmp_path: Path) -> No
         *PUBLISHED,
         "majority",
         "ExtraTrees, mean",
+        "ExtraTrees, sharpened, seed 0",
         "parameters), seed 1",
     ):
         assert name in text.getvalue()

@@ -7,11 +7,14 @@ import torch
 from models.errors import DataError
 from models.series.network import NetworkConfig, SeriesNet, channels, n_parameters
 from models.series.study import BUDGET
+from models.series.summaries import summarise
 from models.series.training import SeriesConfig, answers, fit
 from tests.models.series.flares import series
 
 QUICK = SeriesConfig(
-    NetworkConfig(members=2, filters=4, bottleneck=4, depth=1, hidden=8),
+    NetworkConfig(
+        members=1, summary_members=1, filters=4, bottleneck=4, depth=1, summary=8, hidden=8
+    ),
     epochs=15,
     batch=16,
     trees=20,
@@ -54,15 +57,28 @@ def test_training_leaves_the_global_generator_alone() -> None:
 
 
 def test_the_default_network_is_below_the_budget_of_the_comparison() -> None:
-    assert n_parameters(SeriesNet(6, 14, SeriesConfig().network)) < BUDGET
+    summaries = summarise(np.zeros((1, 6, 36))).shape[1]
+    assert n_parameters(SeriesNet(6, summaries, 14, SeriesConfig().network)) < BUDGET
 
 
-def test_the_answer_is_the_mean_of_the_members() -> None:
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_the_answer_is_the_mean_of_the_members_sharpened(temperature: float) -> None:
     torch.manual_seed(0)
-    network = SeriesNet(6, 3, NetworkConfig(members=3, filters=4, depth=1)).eval()
-    flux = torch.randn(5, 6, 36) * 100
-    expected = torch.stack([m(channels(flux)).softmax(1) for m in network.members]).mean(0)
-    torch.testing.assert_close(network(flux), expected)
+    config = NetworkConfig(members=2, filters=4, depth=1, temperature=temperature)
+    network = SeriesNet(6, 7, 3, config).eval()
+    flux, summary = torch.randn(5, 6, 36) * 100, torch.randn(5, 7)
+    read = channels(flux), network.standardised(summary)
+    mean = torch.stack([m(*read).softmax(1) for m in network.members]).mean(0)
+    power = mean ** (1 / temperature)
+    expected = power / power.sum(1, keepdim=True)
+    torch.testing.assert_close(network(flux, summary), expected)
+
+
+def test_summaries_far_from_those_of_training_are_clipped() -> None:
+    network = fit(*sample(8, 60), 3, seed=0, config=QUICK)
+    flux = torch.zeros(1, 6, 36)
+    far, farther = (network(flux, torch.full((1, len(network.gain)), x)) for x in (1e6, 1e12))
+    torch.testing.assert_close(far, farther)
 
 
 def test_how_bright_a_series_is_is_seen() -> None:
