@@ -65,12 +65,11 @@ def simulated_parts(recipe: DataRecipe, inputs: Path, console: Console | None = 
                 )
                 done += len(CLASSES) * n
                 progress.update(task, completed=done)
-            made[part] = _together(surveys)
+            together = _together(surveys)
+            made[part] = together if recipe.redshift else together.without_redshift()
             if recipe.artefacts > 0:
                 n_spoilt = round(recipe.artefacts * len(made[part]))
                 spoilt[part] = _artefacts(n_spoilt, made[part], recipe, i, inputs)
-    if not recipe.redshift:
-        made = {part: data.without_redshift() for part, data in made.items()}
     trained = {made["train"].groups[g] for g in np.unique(made["train"].group)}
     held_out = sorted(
         {data.groups[g] for data in made.values() for g in np.unique(data.group)} - trained

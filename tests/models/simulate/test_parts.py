@@ -49,6 +49,8 @@ def test_artefacts_come_in_proportion_and_redshifts_only_when_asked_for(
     assert set(parts.artefacts) == {"train", "validation", "test"}
     assert len(parts.artefacts["train"]) == pytest.approx(0.25 * len(parts.train), abs=2)
     assert parts.train.curves.redshift is None
+    # Else what is known of them would give artefacts away.
+    assert all(curves.redshift is None for curves in parts.artefacts.values())
     asked = RECIPE.model_copy(update={"redshift": True, "artefacts": 0.0})
     known = simulated_parts(asked, inputs, Console(file=io.StringIO()))
     assert known.artefacts == {}
