@@ -89,8 +89,8 @@ function showDrift(drift) {
   byId("drift").hidden = !drift;
   if (!drift) return;
   const known = Object.fromEntries(Object.entries(drift.psi).filter(([, psi]) => psi !== null));
-  const rows = ranked(known).slice(0, 6).map(([name, psi]) => [words(name), psi, psi > 0.25 ? "dead" : ""]);
-  say("drift-note", rows.length ? `of ${whole(drift.alerts)} alerts tonight; above 0.25 the stream is another` : "too few alerts tonight to tell");
+  const rows = ranked(known).slice(0, 6).map(([name, psi]) => [words(name), psi, ""]);
+  say("drift-note", rows.length ? `of ${whole(drift.alerts)} alerts tonight: compare it with other nights` : "too few alerts tonight to tell");
   bars(byId("drift-bars"), rows, { most: 0.5, figure: (psi) => psi.toFixed(2) });
 }
 
