@@ -20,6 +20,7 @@ BENCHES = [
     "kafka",
     "startup",
     "memory",
+    "page",
     "fink",
     "scaleout",
 ]
