@@ -233,7 +233,12 @@ class Trainer:
             raise ConfigurationError(
                 f"{path} was made with another recipe: train without --resume", path
             )
-        self.averaged.restore(state)
+        try:
+            self.averaged.restore(state)
+        except (KeyError, RuntimeError) as error:
+            raise ConfigurationError(
+                f"{path} was made by another version of tinyt2: train without --resume", path
+            ) from error
         self.best = state["best"]
         self.seconds = state["seconds"]
         self.history = [EpochRecord(**record) for record in state["history"]]

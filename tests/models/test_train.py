@@ -116,6 +116,15 @@ def test_a_run_of_another_configuration_is_not_resumed(data: Path, tmp_path: Pat
         run(other, data, tmp_path, resume=True, console=quiet())
 
 
+def test_a_checkpoint_that_lacks_something_is_not_resumed(data: Path, tmp_path: Path) -> None:
+    trainer(data).save(tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    state = torch.load(path, weights_only=True)
+    torch.save({name: value for name, value in state.items() if name != "beside"}, path)
+    with pytest.raises(ConfigurationError, match="another version"):
+        run(RECIPE, data, tmp_path, resume=True, console=quiet())
+
+
 def test_training_stops_when_validation_no_longer_improves(data: Path) -> None:
     """A learning rate of zero never improves on the first epoch."""
     still = trainer(data, changed("training", lr=0.0, patience=2, epochs=50))
