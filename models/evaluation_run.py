@@ -100,7 +100,7 @@ def load_part(
             "it has no parts for this model, evaluate all of it",
             dataset,
         )
-    parts = load_parts(DataRecipe.model_validate(told["data"]), folder)
+    parts = load_parts(DataRecipe.model_validate(told["data"]), folder, Console(stderr=True))
     known = {"validation": parts.validation, **parts.tests}
     if part not in known:
         raise ConfigurationError(f"no part {part!r}; known: all, {', '.join(known)}", part)

@@ -73,12 +73,12 @@ def train_on(
     return path
 
 
-def load_parts(recipe: DataRecipe, folder: Path) -> Parts:
-    """Load or simulate the data of a recipe and divide it."""
+def load_parts(recipe: DataRecipe, folder: Path, console: Console | None = None) -> Parts:
+    """Load or simulate the data of a recipe and divide it; the console shows progress."""
     if recipe.dataset == "simulation":
         from models.simulate.parts import simulated_parts
 
-        return simulated_parts(recipe, folder)
+        return simulated_parts(recipe, folder, console)
     data = load(recipe.dataset, folder)
     if not recipe.redshift:
         data = data.without_redshift()
