@@ -38,7 +38,7 @@ from models.errors import BundleError, ConfigurationError, GateError
 from models.export import MODEL_NAME, replace
 from models.networks import features_of
 from models.optimiser import torch_threads
-from models.recipe import Recipe, TrainingRecipe
+from models.recipe import Recipe
 from models.runtime import load_classifier
 from models.split import Parts
 from models.tiny import Tiny
@@ -124,8 +124,8 @@ class Chain:
     resume: bool
     console: Console
     teacher: Made = field(init=False)
-    training: TrainingRecipe = field(init=False)
-    """Of the teacher."""
+    learnt: Recipe = field(init=False)
+    """What the teacher was trained by, without section ``model``."""
     transfer: TransferSet = field(init=False)
 
     def __post_init__(self) -> None:
@@ -222,7 +222,7 @@ class Chain:
         recipe, folder = self.recipe, self.recipe.teacher.run
         if folder is None:
             folder = self.out / "00-teacher"
-            self._train(folder)
+            self.train(folder, Recipe(**{n: getattr(recipe, n) for n in Recipe.model_fields}))
         network, learnt = trained_before(folder, len(self.classes))
         if learnt.data != recipe.data:
             raise ConfigurationError(
@@ -234,12 +234,11 @@ class Chain:
             self.parts.validation, features_of(learnt.network), recipe.data.split_seed
         )
         self._features = features_of(learnt.network)
-        self.training = learnt.training
+        self.learnt = learnt
         return Made("00-teacher", folder / MODEL_NAME, Student(network))
 
-    def _train(self, folder: Path) -> None:
-        """Train the teacher in a folder, unless it is there."""
-        told = Recipe(**{name: getattr(self.recipe, name) for name in Recipe.model_fields})
+    def train(self, folder: Path, told: Recipe) -> None:
+        """Train a network that is no student in a folder, unless it is there."""
         model = folder / MODEL_NAME
         if not self.resume:
             model.unlink(missing_ok=True)

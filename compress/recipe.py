@@ -50,7 +50,7 @@ class ReportRecipe(Section):
 
     twins: bool = True
     """Dense networks of the result's shape and bytes, trained alone and distilled alone; with
-    prune_magnitude also a smaller one whose zip is as large."""
+    prune_magnitude also a smaller one whose zip is as large; the teacher at half its width."""
     variants: list[str] = Field(default_factory=list)
     """The result stored otherwise: float32, int8, uint8, uint4, and as rows only
     onnxruntime-dynamic and onnxruntime-static."""

@@ -1,9 +1,10 @@
-"""What the result of a chain is compared with: twins of its shape, and other ways to store it.
+"""What a chain is compared with: twins of result and teacher, and other ways to store the result.
 
 A twin is a new dense network of the same shape and bytes. If a chain is worth its steps, its
 result is better than a twin that was trained alone, or distilled alone, for as many epochs. Zeros
 save bytes only in a zip: a chain that makes them has a third twin, smaller and dense, whose zip is
-as large (arXiv 1710.01878).
+as large (arXiv 1710.01878). The teacher's twin has half its width and is trained as it was: were
+that as good, the teacher would be large for the sake of the ratio.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ from compress.steps.distill import fresh
 from compress.stored import stored_onnx
 from compress.student import Student, baked, constrained, untrained
 from models.errors import ConfigurationError
+from models.export import MODEL_NAME
 from models.recipe import OptimiserRecipe
 from models.t2 import T2Config
 from models.tiny import TinyConfig
+from models.trainer import trained_before
 
 __all__ = ["Dense", "twins", "variants"]
 
@@ -57,7 +60,7 @@ class Dense(RetrainingRecipe):
 
 
 def twins(chain: Chain, made: list[Made]) -> list[Made]:
-    """Return the twins of the last stage: trained alone, distilled alone, and a smaller one."""
+    """Return twins of the last stage, trained alone, distilled alone, smaller; the teacher's."""
     steps, final = chain.recipe.steps, made[-1]
     told, epochs = _taught(chain)
     epochs += sum(_epochs(s) for s in steps if not isinstance(s, Quantize | Cluster))
@@ -72,7 +75,18 @@ def twins(chain: Chain, made: list[Made]) -> list[Made]:
         own: list[Any] = [dense, *(s.model_copy(update={"alpha": alpha}) for s in rounding)]
         seed = chain.recipe.transfer.seed * 1000 + 900
         found.append(chain.make(f"twins/{name}", shape, own, seed, chain.teacher, "twin"))
-    return found
+    return [*found, _half_of_the_teacher(chain)]
+
+
+def _half_of_the_teacher(chain: Chain) -> Made:
+    """Return the teacher with half the channels and heads, trained on the same."""
+    network, folder = chain.learnt.network, chain.out / "twins" / "half-teacher"
+    sizes = {name: getattr(network, name) for name in ("width", "heads", "feed_forward")}
+    halves = {name: max(1, size // 2) for name, size in sizes.items() if size is not None}
+    told = {"model": chain.recipe.model, "network": network.model_copy(update=halves)}
+    chain.train(folder, chain.learnt.model_copy(update=told))
+    student = Student(trained_before(folder, len(chain.classes))[0])
+    return Made(folder.name, folder / MODEL_NAME, student, "twin")
 
 
 def _taught(chain: Chain) -> tuple[dict[str, Any], int]:
@@ -83,7 +97,7 @@ def _taught(chain: Chain) -> tuple[dict[str, Any], int]:
     for step in chain.recipe.steps:
         if isinstance(step, Distill):
             return _training(step), 0
-    training = chain.training
+    training = chain.learnt.training
     return {n: getattr(training, n) for n in OptimiserRecipe.model_fields}, training.epochs
 
 

@@ -127,6 +127,12 @@ def test_the_report_has_twins_at_equal_bytes_and_all_variants(made: Path) -> Non
         assert rows[twin]["kind"] == "twin"
         assert bytes_of[twin] == bytes_of["03-quantize"]
         assert rows[twin]["sizes"]["parameters"] == rows["03-quantize"]["sizes"]["parameters"]
+    teacher, half = (
+        load_classifier(made / path / "model.onnx").bundle.card.architecture
+        for path in ("00-teacher", "twins/half-teacher")
+    )
+    assert rows["half-teacher"]["kind"] == "twin"
+    assert (half["width"], half["heads"]) == (teacher["width"] // 2, teacher["heads"] // 2)
     assert bytes_of["uint4"] < bytes_of["03-quantize"] < bytes_of["float32"]
     assert {"onnxruntime-dynamic", "onnxruntime-static"} < set(rows)
     assert (made / "report" / "report.html").exists()
