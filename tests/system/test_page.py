@@ -166,10 +166,10 @@ def test_page_draws_the_light_curve_of_an_alert(page: Page, night: Night) -> Non
 
 
 def test_page_says_why_an_alert_was_not_classified(page: Page) -> None:
-    Select(page.find("#outcome")).select_by_value("out_of_distribution")
-    page.wait(lambda: set(page.texts(ANSWER)) == {"out of distribution"})
+    Select(page.find("#outcome")).select_by_value("too_few_observations")
+    page.wait(lambda: set(page.texts(ANSWER)) == {"too few observations"})
     _open(page, page.texts(".object")[0])
-    page.wait(lambda: "not classified: out of distribution" in page.text("#detail"))
+    page.wait(lambda: "not classified: too few observations" in page.text("#detail"))
     assert not page.find_all("#detail .bars")
     assert page.find_all("svg.curve g.detection")
 
