@@ -184,7 +184,7 @@ class Chain:
             student = before.student
             teacher = self.teacher.student.network
             rejects = isinstance(teacher, Tiny) and teacher.config.rejects
-            with self._progress(name) as progress:
+            with self._progress(name, sum(step.total_epochs for step in steps)) as progress:
                 for step in steps:
                     context = Context(self.transfer, self.classes, rejects, seed, progress)
                     student = step.apply(student, context)
@@ -260,7 +260,7 @@ class Chain:
         network = self.teacher.student.network
         if not self.resume:
             shutil.rmtree(self.out / "transfer", ignore_errors=True)
-        with self._progress("transfer set") as progress:
+        with self._progress("transfer set", 1.0) as progress:
             return make_transfer_set(
                 self.out / "transfer",
                 self.parts,
@@ -270,7 +270,7 @@ class Chain:
                 how.views,
                 how.seed,
                 self._transfer_key,
-                lambda done: progress(done, ""),
+                lambda part: progress("", part),
             )
 
     def _judged(self, path: Path) -> Answers:
@@ -290,7 +290,7 @@ class Chain:
         )
 
     @contextmanager
-    def _progress(self, name: str) -> Iterator[Callable[[float, str], None]]:
+    def _progress(self, name: str, total: float) -> Iterator[Callable[..., None]]:
         columns = (
             TextColumn(name),
             BarColumn(),
@@ -299,8 +299,8 @@ class Chain:
             TimeRemainingColumn(),
         )
         with Progress(*columns, console=self.console) as bar:
-            task = bar.add_task(name, total=1.0, said="")
-            yield lambda done, said: bar.update(task, completed=done, said=said)
+            task = bar.add_task(name, total=total, said="")
+            yield lambda said, part=1.0: bar.update(task, advance=part, said=said)
 
 
 def _is_from(path: Path, made_from: str) -> bool:

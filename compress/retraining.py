@@ -34,8 +34,8 @@ from models.tiny import Tiny
 
 __all__ = ["Loss", "Progress", "RetrainingRecipe", "loss_of", "retrained"]
 
-Progress = Callable[[float, str], None]
-"""Told which part of a step is done, and what to show."""
+Progress = Callable[[str], None]
+"""Told of each epoch that is done what to show."""
 
 
 class RetrainingRecipe(OptimiserRecipe):
@@ -51,6 +51,11 @@ class RetrainingRecipe(OptimiserRecipe):
     """Classes that count more, and how much more: it holds their false negatives down."""
     gates: GateRecipe | None = None
     """After this step, instead of the recipe's [gates]."""
+
+    @property
+    def total_epochs(self) -> int:
+        """Return how often the step goes over the curves."""
+        return self.epochs
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +106,7 @@ def retrained(
     how: RetrainingRecipe,
     classes: tuple[str, ...],
     seed: int,
-    progress: Progress = lambda done, text: None,
+    progress: Progress = lambda text: None,
     each_step: Callable[[Tiny | T2, int, int], None] = lambda network, step, total: None,
 ) -> Student:
     """Train a student for the recipe's epochs, held to its precisions and zeros.
@@ -125,5 +130,5 @@ def retrained(
             with parametrize.cached():
                 value = loss(held, lesson)
             losses.append(averaged.step(step, value))
-        progress((epoch + 1) / how.epochs, f"loss {np.mean(losses):.4f}")
+        progress(f"loss {np.mean(losses):.4f}")
     return Student(baked(averaged.average), student.stored, student.masks)

@@ -129,11 +129,11 @@ def make_transfer_set(
     views: int,
     seed: int,
     key: str,
-    progress: Callable[[float], None] = lambda done: None,
+    progress: Callable[[float], None] = lambda part: None,
 ) -> TransferSet:
     """Make the views and the teacher's answers in a folder, unless those of ``key`` are there.
 
-    ``key`` names all that they depend on. ``progress`` is told which part is done.
+    ``key`` names all that they depend on. ``progress`` is told how large each part is that is done.
     """
     label = parts.train.label
     curves = [parts.train.curves]
@@ -147,12 +147,12 @@ def make_transfer_set(
         made = []
         whole = LightCurves.concatenate(curves)
         chunks = [(v, i) for v in range(views) for i in range(0, len(label), _CHUNK)]
-        for done, (view, start) in enumerate(chunks):
+        for view, start in chunks:
             rng = np.random.default_rng([seed, 9, view, start])
             some = whole.take(np.arange(start, min(start + _CHUNK, len(label))))
             alerts, trigger = alert_views(some, rng, how)
             made.append((alerts, trigger, *curve_scores(teacher, features, alerts, trigger)))
-            progress((done + 1) / len(chunks))
+            progress(1 / len(chunks))
         _write(folder, [c for c, *_ in made])
         for name, column in zip(
             ("trigger_mjd", "logits", "ood_score"),

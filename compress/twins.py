@@ -27,7 +27,6 @@ from compress.steps import (
     Context,
     Distill,
     PruneMagnitude,
-    PruneStructured,
     Quantize,
 )
 from compress.steps.distill import fresh
@@ -63,7 +62,7 @@ def twins(chain: Chain, made: list[Made]) -> list[Made]:
     """Return twins of the last stage, trained alone, distilled alone, smaller; the teacher's."""
     steps, final = chain.recipe.steps, made[-1]
     told, epochs = _taught(chain)
-    epochs += sum(_epochs(s) for s in steps if not isinstance(s, Quantize | Cluster))
+    epochs += sum(s.total_epochs for s in steps if not isinstance(s, Quantize | Cluster))
     shapes = {"alone": (0.0, final), "distilled": (told.get("alpha", 0.8), final)}
     pruned = next((s for s in steps if isinstance(s, PruneMagnitude)), None)
     if pruned is not None:
@@ -179,10 +178,3 @@ def variants(chain: Chain, made: list[Made]) -> list[Made]:
 def _training(step: AnyStep) -> dict[str, Any]:
     """Return how a step trains, without what else it does."""
     return {name: getattr(step, name) for name in RetrainingRecipe.model_fields}
-
-
-def _epochs(step: AnyStep) -> int:
-    """Return how often a step goes over the curves."""
-    if isinstance(step, PruneStructured):
-        return step.epochs + (step.rounds - 1) * step.between
-    return step.epochs + (step.fine_tune if isinstance(step, PruneMagnitude) else 0)

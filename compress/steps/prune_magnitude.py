@@ -34,6 +34,11 @@ class PruneMagnitude(RetrainingRecipe):
     fine_tune: Annotated[int, Field(ge=0)] = 5
     """Epochs after the last pruning, with the zeros held."""
 
+    @property
+    def total_epochs(self) -> int:
+        """Return how often the step goes over the curves."""
+        return self.epochs + self.fine_tune
+
     def apply(self, student: Student, context: Context) -> Student:
         """Return the student with zeros in its matrices, which later steps keep."""
         if self.epochs == 0:

@@ -43,6 +43,11 @@ class PruneStructured(RetrainingRecipe):
     per_class: Annotated[int, Field(ge=1)] = 500
     """Alerts of each class that importance is measured on."""
 
+    @property
+    def total_epochs(self) -> int:
+        """Return how often the step goes over the curves."""
+        return self.epochs + (self.rounds - 1) * self.between
+
     def apply(self, student: Student, context: Context) -> Student:
         """Return the student without its least important parts."""
         if not isinstance(student.network, Tiny):

@@ -25,7 +25,7 @@ class Context:
     """The teacher has an output for what is of no class: students get one too."""
     seed: int
     """Of this step."""
-    progress: Progress = lambda done, text: None
+    progress: Progress = lambda text: None
 
     def retrained(
         self,
@@ -45,6 +45,11 @@ class Step(Protocol):
     @property
     def kind(self) -> str:
         """Return its name in recipes."""
+        ...
+
+    @property
+    def total_epochs(self) -> int:
+        """Return how often it goes over the curves."""
         ...
 
     def apply(self, student: Student, context: Context) -> Student:
