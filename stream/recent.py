@@ -2,7 +2,7 @@
 
 When more come than anybody can look at, a part is kept: the ring is filled anew no
 faster than in half a minute, so that what somebody sees stays long enough to be opened,
-and of each answer (class, or reason for none) about equally many are taken.
+and of each answer (class, or reason for none) about equally many are taken, by chance.
 """
 
 from __future__ import annotations
@@ -52,6 +52,7 @@ class RecentAlerts:
         self._kept: Counter[str] = Counter()
         self._allowance = float(self._most_at_once)
         self._added_at = clock()
+        self._rng = np.random.default_rng()
 
     def __len__(self) -> int:
         return self._n
@@ -116,7 +117,8 @@ class RecentAlerts:
         """Return the rows to keep: all, or those whose answers are rarest among the kept."""
         if room >= len(answer) or room == 0:
             return np.arange(min(room, len(answer)))
-        order = np.argsort(answer, kind="stable")
+        shuffled = self._rng.permutation(len(answer))
+        order = shuffled[np.argsort(answer[shuffled], kind="stable")]
         place = np.arange(len(order)) - np.searchsorted(answer[order], answer[order])
         rank = np.array([self._kept[name] for name in names])[answer]
         rank[order] += place

@@ -121,6 +121,20 @@ def test_of_a_flood_rare_answers_are_kept_as_often_as_common_ones(outcomes: Outc
     assert max(kept.values()) <= 2 * min(kept.values()), kept
 
 
+def test_of_a_flood_every_alert_is_kept_at_some_time(outcomes: Outcomes) -> None:
+    came = {row["key"] for row in _filled(outcomes).find(ALL, 500)}
+    seconds = count(step=3)
+    # Two at a time, so that a batch which always gives its first would never show the rest.
+    recent = RecentAlerts(20, clock=lambda: next(seconds))
+    kept: set[str] = set()
+    for _ in range(100 * len(came)):
+        recent.add(outcomes)
+        kept |= {row["key"] for row in recent.find(ALL, 500)}
+        if kept == came:
+            return
+    raise AssertionError(f"never kept: {came - kept}")
+
+
 def test_a_batch_without_alerts_changes_nothing(outcomes: Outcomes) -> None:
     recent = _filled(outcomes)
     before = recent.find(ALL, 500)
