@@ -14,11 +14,6 @@ from models.bundle import DEPLOYED_MODEL, load_bundle
 
 BUNDLE = load_bundle(DEPLOYED_MODEL)
 
-pytestmark = pytest.mark.skipif(
-    BUNDLE.manifest.parent is None,
-    reason="the bundled model has no parent: it was trained, not compressed",
-)
-
 FEW_BITS = {TensorProto.INT8, TensorProto.UINT8, TensorProto.INT4, TensorProto.UINT4}
 
 
