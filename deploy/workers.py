@@ -9,7 +9,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from typing import Final
 
 from deploy.logs import configure_logs
 from deploy.replay import Job, Progress, Runner
+from deploy.secrets import hide, scrubbed
 from deploy.settings import Settings
 from models.errors import DeliveryError, TinyT2Error
 from stream.checkpoint import Checkpoint, Segment
@@ -156,6 +159,7 @@ def _hear(
 
 def _work(pipe: Connection, settings: Settings, folder: Path, every: int) -> None:
     """Be a worker: do what comes through the pipe until it is told to end, or it closes."""
+    hide(settings.secrets())
     configure_logs("warning", settings.log.format)
     try:
         _do_jobs(pipe, settings, folder, every)
@@ -165,6 +169,9 @@ def _work(pipe: Connection, settings: Settings, folder: Path, every: int) -> Non
     except (EOFError, ConnectionError):
         # The parent is gone. What is not done does not count, so there is nothing to tidy up.
         os._exit(1)
+    except Exception:  # a defect: its traceback must not show a secret
+        sys.stderr.write(scrubbed(traceback.format_exc()))
+        sys.exit(1)
 
 
 def _do_jobs(pipe: Connection, settings: Settings, folder: Path, every: int) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from typing import Final
 
+import structlog
 from confluent_kafka import Message
 
 from stream.alerts import Headers, MessageBatch, RefusedReason
@@ -25,6 +26,8 @@ __all__ = [
     "Letter",
     "headers_of",
 ]
+
+log = structlog.get_logger()
 
 ORIGINAL: Final = "original."
 """Stands before the name of a header that the message came with."""
@@ -192,8 +195,13 @@ class Letter:
 
 
 def headers_of(message: Message) -> Headers:
-    """Return the headers of a message, in order."""
-    headers = message.headers() or []
+    """Return the headers of a message, in order; none when a name among them is not UTF-8."""
+    try:
+        headers = message.headers() or []
+    except SystemError:
+        # The client cannot make a text of a name. The message itself is as good as any.
+        log.warning("headers are left out: a name among them is not UTF-8", topic=message.topic())
+        return []
     return list(headers.items()) if isinstance(headers, dict) else headers
 
 

@@ -117,7 +117,7 @@ class Metrics:
         )
         self.stage_duration = Histogram(
             "tinyt2_stage_duration_seconds",
-            "Time of one batch in a stage: decode, classify, deliver, commit.",
+            "Time of one batch in a stage: decode, classify, deliver, and commit within it.",
             ["stage"],
             buckets=_STAGE_BUCKETS,
             registry=registry,

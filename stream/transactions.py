@@ -71,6 +71,7 @@ class ExactlyOnce(Delivery):
         self._until(partial(self._send_offsets, messages), messages, _nothing)
         # From here on the transaction cannot be given up: only Kafka knows how it ends.
         self._until(self._commit, messages, self._finish)
+        self._kafka.mark_committed(messages)
 
     def _flush(self, messages: MessageBatch, wait_s: float) -> bool:
         self._check_owned(messages)

@@ -23,6 +23,8 @@ from deploy.broker import create_topics, free_port
 
 PRODUCE, OFFSET_COMMIT, HEARTBEAT, END_TRANSACTION, OFFSETS_IN_TRANSACTION = 0, 8, 12, 26, 28
 """Keys of requests, as the Kafka protocol numbers them."""
+_END, _TOPIC, _VALUE, _HEADER = 0, 1, 4, 9
+"""Kinds of arguments of rd_kafka_producev."""
 _START_S = 60.0
 
 
@@ -74,6 +76,24 @@ class MockCluster:
         """Answer all requests for a topic with an error, 0 = no longer."""
         self._lib.rd_kafka_mock_topic_set_error(self._cluster, topic.encode(), error)
 
+    def produce_with_header(self, topic: str, value: bytes, name: bytes) -> None:
+        """Send a message with a header of any name: confluent-kafka takes texts only."""
+        config = self._lib.rd_kafka_conf_new()
+        error = ctypes.create_string_buffer(512)
+        servers = self.bootstrap_servers.encode()
+        self._lib.rd_kafka_conf_set(config, b"bootstrap.servers", servers, error, len(error))
+        producer = self._lib.rd_kafka_new(0, config, error, len(error))
+        assert producer, error.value
+        code, text, size = ctypes.c_int, ctypes.c_char_p, ctypes.c_ssize_t
+        failed = self._lib.rd_kafka_producev(
+            *(ctypes.c_void_p(producer), code(_TOPIC), text(topic.encode())),
+            *(code(_VALUE), text(value), size(len(value))),
+            *(code(_HEADER), text(name), text(b"x"), size(1), code(_END)),
+        )
+        assert failed == 0
+        assert self._lib.rd_kafka_flush(ctypes.c_void_p(producer), 30_000) == 0
+        self._lib.rd_kafka_destroy(producer)
+
     def __enter__(self) -> Self:
         return self
 
@@ -96,6 +116,9 @@ def _librdkafka() -> Any:
     lib.rd_kafka_new.restype = ctypes.c_void_p
     lib.rd_kafka_new.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t]
     lib.rd_kafka_destroy.argtypes = [ctypes.c_void_p]
+    lib.rd_kafka_conf_set.argtypes = [
+        *(ctypes.c_void_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_char_p, ctypes.c_size_t)
+    ]
     lib.rd_kafka_mock_cluster_new.restype = ctypes.c_void_p
     lib.rd_kafka_mock_cluster_new.argtypes = [ctypes.c_void_p, ctypes.c_int]
     lib.rd_kafka_mock_cluster_destroy.argtypes = [ctypes.c_void_p]

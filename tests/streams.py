@@ -195,7 +195,12 @@ def _source(message: Message) -> Source:
 
 def metric(service: Serve, name: str) -> float:
     """Return the sum of a metric over its labels."""
+    return sum(samples(service, name))
+
+
+def samples(service: Serve, name: str) -> list[float]:
+    """Return a metric's value for each of its labels."""
     started = service.wait_for_event("started")
     with urllib.request.urlopen(f"{started['http']}/metrics", timeout=10) as response:
         families = text_string_to_metric_families(response.read().decode())
-    return sum(s.value for f in families for s in f.samples if s.name == name)
+    return [s.value for f in families for s in f.samples if s.name == name]

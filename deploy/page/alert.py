@@ -15,6 +15,7 @@ __all__ = ["alert_detail"]
 
 _ONLY_IN_FILES: Final = ("error", "payload")
 _MORE_THAN_53_BITS: Final = ("alert_id", "source_id")
+_WITH_LIMITS: Final = [code for code, band in enumerate(BANDS) if band.survey == "ztf"]
 
 
 def alert_detail(key: str, outcomes: Outcomes, row: int) -> dict[str, Any]:
@@ -39,9 +40,11 @@ def _light_curve(outcomes: Outcomes, row: int) -> dict[str, Any]:
     alerts, curves = outcomes.alerts, outcomes.alerts.curves
     part = slice(curves.splits[row], curves.splits[row + 1])
     band, mjd = curves.band[part], curves.mjd[part]
-    flux, flux_err = curves.flux[part], curves.flux_err[part]
-    # An upper limit is kept as flux 0 with a fifth of the limit as its error.
-    kind = np.where(curves.detected[part], "detection", np.where(flux == 0, "limit", "forced"))
+    # JSON has no infinity, and five times the largest error of float32 would be one there.
+    flux, flux_err = (x[part].astype(np.float64) for x in (curves.flux, curves.flux_err))
+    # ZTF's upper limits are kept as flux 0 with a fifth of the limit as error.
+    is_limit = (flux == 0) & np.isin(band, _WITH_LIMITS)
+    kind = np.where(curves.detected[part], "detection", np.where(is_limit, "limit", "forced"))
     flux = np.where(kind == "limit", DETECTION_SNR * flux_err, flux)
     return {
         "trigger_mjd": float(alerts.trigger_mjd[row]),

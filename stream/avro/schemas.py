@@ -8,6 +8,7 @@ installed. `open_schemas` builds the usual chain.
 from __future__ import annotations
 
 import json
+import math
 import re
 import time
 import warnings
@@ -209,13 +210,17 @@ class FolderSchemas:
     """Schemas in a folder and those below it.
 
     Rubin's split files are found by name: ``lsst.vX_Y.alert.avsc``, beside its
-    parts, has the id 100 X + Y. Other schemas are single files, ``<id>.avsc``.
+    parts, has the id 100 X + Y. Other schemas are single files, ``<id>.avsc``. New
+    files are seen after `UNKNOWN_TTL_S` at the latest.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, clock: Callable[[], float] = time.monotonic) -> None:
         if not folder.is_dir():
             raise ConfigurationError(f"schema folder {folder} does not exist", folder)
         self._folder = folder
+        self._clock = clock
+        self._listing: dict[int, Path] = {}
+        self._listed_until = -math.inf
 
     def fetch(self, schema_id: int) -> str | None:
         """Return a schema as JSON; `SourceError` when its files cannot be read."""
@@ -232,6 +237,13 @@ class FolderSchemas:
         return f"folder {self._folder} (ids {_listed(self._paths())})"
 
     def _paths(self) -> dict[int, Path]:
+        # To walk the folder takes milliseconds: not once for each id that somebody makes up.
+        if self._clock() >= self._listed_until:
+            self._listing = self._walk()
+            self._listed_until = self._clock() + UNKNOWN_TTL_S
+        return self._listing
+
+    def _walk(self) -> dict[int, Path]:
         paths = {}
         for path in sorted(self._folder.rglob("*.avsc")):
             if split := re.fullmatch(r"lsst\.v(\d+)_(\d+)\.alert", path.stem):

@@ -51,9 +51,10 @@ class KafkaSink:
         self._options = options
         self._metrics = metrics or Metrics()
         self._outcomes: Outcomes | None = None
+        self._keys: list[bytes] = []
         self._records: list[bytes] = []
-        # What the producer has not taken yet.
-        self._classifications: deque[tuple[bytes, bytes]] = deque()
+        # What the producer has not taken yet; of the records their rows.
+        self._classifications: deque[int] = deque()
         self._dead_letters: deque[DeadLetter] = deque()
         self._failure: KafkaError | None = None
         self._topic_missing = False
@@ -68,8 +69,8 @@ class KafkaSink:
     def write(self, outcomes: Outcomes) -> None:
         """Queue all records of a batch; `flush` hands over what the producer cannot take yet."""
         self._outcomes, self._records = outcomes, self._encode(outcomes)
-        keys = outcomes.alerts.object_id.cast(pa.binary()).to_pylist()
-        self._classifications.extend(zip(keys, self._records, strict=True))
+        self._keys = outcomes.alerts.object_id.cast(pa.binary()).to_pylist()
+        self._classifications.extend(range(len(self._records)))
         refused = outcomes.alerts.refused
         for row, reason, error in zip(refused.message, refused.reason, refused.error, strict=True):
             self._add_letter(DeadLetter.of(outcomes.messages, row, reason, error))
@@ -84,7 +85,7 @@ class KafkaSink:
             raise self._failed(self._failure)
         left = len(self._classifications) + len(self._dead_letters) + len(self._producer)
         if left == 0:
-            self._outcomes, self._records = None, []
+            self._outcomes, self._keys, self._records = None, [], []
             self._missing_told = False
         return left == 0
 
@@ -116,8 +117,7 @@ class KafkaSink:
         """Give the producer as many pending records as its queue takes."""
         try:
             while self._classifications and not self._topic_missing:
-                key, value = self._classifications[0]
-                self._produce(key or None, value)
+                self._produce(self._classifications[0])
                 self._classifications.popleft()
             while self._dead_letters and not self._topic_missing:
                 self._produce_letter(self._dead_letters[0])
@@ -125,17 +125,17 @@ class KafkaSink:
         except BufferError:
             return
 
-    def _produce(self, key: bytes | None, value: bytes) -> None:
+    def _produce(self, row: int) -> None:
         """Queue a record; `BufferError` when the queue is full."""
         try:
             self._producer.produce(
                 self._topic,
-                value=value,
-                key=key,
-                on_delivery=partial(self._on_classification, key, value),
+                value=self._records[row],
+                key=self._keys[row] or None,
+                on_delivery=partial(self._on_classification, row),
             )
         except KafkaException as error:
-            self._record_failed(error.args[0], key, value)
+            self._record_failed(error.args[0], row)
 
     def _produce_letter(self, letter: DeadLetter) -> None:
         try:
@@ -149,11 +149,9 @@ class KafkaSink:
         except KafkaException as error:
             self._letter_failed(error.args[0], letter)
 
-    def _on_classification(
-        self, key: bytes | None, value: bytes, error: KafkaError | None, message: Message
-    ) -> None:
+    def _on_classification(self, row: int, error: KafkaError | None, message: Message) -> None:
         if error is not None:
-            self._record_failed(error, key, value)
+            self._record_failed(error, row)
 
     def _on_dead_letter(
         self, letter: DeadLetter, error: KafkaError | None, message: Message
@@ -161,32 +159,32 @@ class KafkaSink:
         if error is not None:
             self._letter_failed(error, letter)
 
-    def _record_failed(self, error: KafkaError, key: bytes | None, value: bytes) -> None:
+    def _record_failed(self, error: KafkaError, row: int) -> None:
         if error.code() == _TOO_LARGE:
-            self._record_too_large(error, value)
+            self._record_too_large(row)
         elif error.code() in NO_TOPIC:
             self._wait_for_topic(error)
-            self._classifications.append((key or b"", value))
+            self._classifications.append(row)
         else:
             self._failure = error
 
     def _letter_failed(self, error: KafkaError, letter: DeadLetter) -> None:
         if error.code() == _TOO_LARGE and not letter.shortened:
-            self._letter_too_large(error, letter)
+            self._letter_too_large(letter)
         elif error.code() in NO_TOPIC:
             self._wait_for_topic(error)
             self._dead_letters.append(letter)
         else:
             self._failure = error
 
-    def _record_too_large(self, error: KafkaError, value: bytes) -> None:
+    def _record_too_large(self, row: int) -> None:
         """Make a record that its topic does not take a dead letter."""
         assert self._outcomes is not None
         log.warning("a record is too large for its topic: its message is a dead letter")
         self._metrics.records_refused.inc()
-        self._add_letter(DeadLetter.of_record(self._outcomes, self._records.index(value)))
+        self._add_letter(DeadLetter.of_record(self._outcomes, row))
 
-    def _letter_too_large(self, error: KafkaError, letter: DeadLetter) -> None:
+    def _letter_too_large(self, letter: DeadLetter) -> None:
         log.warning("dead letter is too large for its topic: sent without its bytes")
         self._add_letter(letter.without_payload())
 

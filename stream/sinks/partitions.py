@@ -9,6 +9,7 @@ As usual, the two columns that are in the path are not in the file.
 from __future__ import annotations
 
 import os
+from collections import Counter, OrderedDict
 from pathlib import Path
 from typing import Final
 
@@ -27,6 +28,8 @@ UNKNOWN: Final = "unknown"
 """Survey of dead letters, and night of what has no date."""
 
 _BUFFER_BYTES: Final = 64 * 2**20
+_MAX_OPEN: Final = 256
+"""Files at once: systems allow a process 1,024 of all kinds."""
 _SCHEMA: Final = arrow_schema()
 _IN_PATH: Final = "survey"
 _IN_FILE: Final = _SCHEMA.remove(_SCHEMA.get_field_index(_IN_PATH))
@@ -46,20 +49,24 @@ def nights(table: pa.Table) -> pa.ChunkedArray:
 class PartitionedSink:
     """Write one file called ``name`` per survey and night below a folder.
 
-    Records are kept in memory, up to about 64 MiB, so that files have few row groups.
+    Records are kept in memory, up to about 64 MiB, so that files have few row groups. Of more
+    nights than files may be open, some get another file, ``name`` with a number.
     """
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder = folder
-        self._name = name
-        self._writers: dict[str, pq.ParquetWriter] = {}
+        self._name = Path(name)
+        # By night, the one longest not written to first.
+        self._writers: OrderedDict[str, pq.ParquetWriter] = OrderedDict()
+        self._n_files: Counter[str] = Counter()
+        self._files: list[str] = []
         self._tables: list[pa.Table] = []
         self._n_bytes = 0
 
     @property
     def files(self) -> list[str]:
         """Return the paths of the files, below the folder."""
-        return sorted(self._writers)
+        return sorted(self._files)
 
     def write(self, outcomes: Outcomes) -> None:
         """Take the records of a batch, dead letters included."""
@@ -78,8 +85,9 @@ class PartitionedSink:
         """Complete the files and have them on the disk."""
         self._write_out()
         try:
-            for file, writer in self._writers.items():
+            for writer in self._writers.values():
                 writer.close()
+            for file in self._files:
                 _sync(self._folder / file)
         except OSError as error:
             raise _failed(self._folder, error) from error
@@ -102,12 +110,20 @@ class PartitionedSink:
                 raise _failed(self._folder, error) from error
 
     def _writer(self, folder: str) -> pq.ParquetWriter:
-        file = f"{folder}/{self._name}"
-        if file not in self._writers:
-            path = self._folder / file
-            path.parent.mkdir(parents=True, exist_ok=True)
-            self._writers[file] = pq.ParquetWriter(path, _IN_FILE, compression="zstd")
-        return self._writers[file]
+        if folder in self._writers:
+            self._writers.move_to_end(folder)
+            return self._writers[folder]
+        if len(self._writers) == _MAX_OPEN:
+            self._writers.popitem(last=False)[1].close()
+        number = self._n_files[folder]
+        name = self._name.with_stem(f"{self._name.stem}-{number}") if number else self._name
+        path = self._folder / folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        writer = pq.ParquetWriter(path, _IN_FILE, compression="zstd")
+        self._n_files[folder] += 1
+        self._files.append(f"{folder}/{name}")
+        self._writers[folder] = writer
+        return writer
 
 
 def _sync(path: Path) -> None:

@@ -135,7 +135,7 @@ class TransactionalKafkaSink(KafkaSink):
 
     # A record that failed has spoilt its transaction: nothing can be added to it any more.
 
-    def _record_failed(self, error: KafkaError, key: bytes | None, value: bytes) -> None:
+    def _record_failed(self, error: KafkaError, row: int) -> None:
         self._failure = error
 
     def _letter_failed(self, error: KafkaError, letter: DeadLetter) -> None:

@@ -168,11 +168,18 @@ class KafkaSource:
         if not offsets:
             return True
         try:
-            committed = self._commits.wait("commit", partial(self._commit, offsets), wait_s)
+            # By offsets: one that still runs for an earlier batch is not taken for this one.
+            what = " ".join(f"{p.topic}/{p.partition}/{p.offset}" for p in offsets)
+            committed = self._commits.wait(what, partial(self._commit, offsets), wait_s)
         except KafkaException as error:
             return self._commit_refused(error.args[0])
         self._commit_failed = self._commit_failed and not committed
         return committed
+
+    def mark_committed(self, messages: MessageBatch) -> None:
+        """Count lag from behind these messages: a transaction committed them, not this client."""
+        with _lost_partition("mark"):
+            self._consumer.store_offsets(offsets=self.offsets(messages))
 
     def holds_all(self, messages: MessageBatch) -> bool:
         """Tell whether no partition of these messages was taken away since they were read."""

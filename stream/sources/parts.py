@@ -76,7 +76,8 @@ class Part:
 def alert_files(paths: Iterable[Path], out: Path | None = None) -> list[Path]:
     """Return the files that are named and, sorted, those of alerts below folders.
 
-    ``out``, where the output will be, is left out of folders.
+    ``out``, where the output will be, is left out of folders; `ConfigurationError` when it is
+    named.
     """
     files: list[Path] = []
     for path in paths:
@@ -88,6 +89,10 @@ def alert_files(paths: Iterable[Path], out: Path | None = None) -> list[Path]:
                 )
             files += found
         elif path.is_file():
+            if out is not None and out.exists() and path.samefile(out):
+                raise ConfigurationError(
+                    f"{path} is input and output: name another file to write to", path
+                )
             files.append(path)
         else:
             raise ConfigurationError(f"no such file or folder: {path}", path)

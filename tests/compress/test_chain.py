@@ -21,7 +21,8 @@ from models.errors import ConfigurationError, GateError
 from models.runtime import load_classifier
 from tests.compress.bundles import quiet
 
-QUICK = Path(__file__).parents[2] / "compress" / "recipes" / "quick.toml"
+RECIPES = Path(__file__).parents[2] / "compress" / "recipes"
+QUICK = RECIPES / "quick.toml"
 
 pytestmark = pytest.mark.timeout(900)
 """A dozen models are trained and exported: a minute of a core that nobody else uses."""
@@ -90,6 +91,12 @@ def brief() -> CompressionRecipe:
     """The same chain without what is only reported."""
     report = ReportRecipe(twins=False, bootstrap=20, rounds=1)
     return load_compression(QUICK).model_copy(update={"report": report})
+
+
+def test_the_smallest_recipe_may_take_the_teacher_of_the_default_one() -> None:
+    default, smallest = (load_compression(RECIPES / f"{n}.toml") for n in ("default", "smallest"))
+    for section in ("data", "network", "training", "augmentation"):
+        assert getattr(smallest, section) == getattr(default, section)
 
 
 def test_every_stage_is_a_bundle_and_the_last_is_promoted(made: Path) -> None:

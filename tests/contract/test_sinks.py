@@ -21,10 +21,11 @@ from stream.metrics import Metrics
 from stream.output.encoders import encode_avro
 from stream.output.outcomes import Outcomes
 from stream.pipeline import Pipeline
-from stream.sinks import Sink
+from stream.sinks import Sink, partitions
 from stream.sinks.files import open_file_sink
 from stream.sinks.kafka import KafkaSink
 from stream.sinks.memory import MemorySink
+from stream.sinks.partitions import PartitionedSink
 from stream.sources.memory import message_batch
 from tests.brokers import Broker
 from tests.records import read_record, read_topic
@@ -154,6 +155,45 @@ def test_a_record_too_large_for_its_topic_becomes_a_dead_letter_of_its_message(
     assert str(outcomes.alerts.alert_id[large]).encode() in (letter["error"] or b"")
     assert len(letters) == outcomes.n_refused + 1
     assert metrics.registry.get_sample_value("tinyt2_records_refused_total") == 1
+
+
+def test_each_of_equal_records_too_large_is_a_dead_letter_of_its_own_message(
+    broker: Broker, outcomes: Outcomes
+) -> None:
+    output, dead = (f"{name}-{uuid.uuid4().hex[:8]}" for name in ("sink", "dead"))
+    broker.create_topics([output, dead], 1)
+    options = KafkaOptions(broker.bootstrap_servers, producer={"message.max.bytes": 150_000})
+    sink = KafkaSink(options, output, dead, lambda o: [b"x" * 200_000] * len(o.alerts))
+    sink.write(outcomes)
+    assert _flushed(sink)
+    letters = [dict(m.headers() or []) for m in read_topic(broker.bootstrap_servers, dead)]
+    too_large = [h for h in letters if h["reason"] == b"record_too_large"]
+    offsets = outcomes.messages.offset[outcomes.alerts.message]
+    assert Counter(h["source_offset"] for h in too_large) == Counter(
+        str(offset).encode() for offset in offsets
+    )
+
+
+def test_more_nights_than_files_may_be_open(
+    outcomes: Outcomes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(partitions, "_MAX_OPEN", 2)
+    monkeypatch.setattr(partitions, "_BUFFER_BYTES", 0)
+    sink = PartitionedSink(tmp_path, "a.parquet")
+    for _ in range(2):
+        sink.write(outcomes)
+    sink.close()
+    assert set(sink.files) == {str(p.relative_to(tmp_path)) for p in tmp_path.rglob("*.parquet")}
+    folders = Counter(str(Path(file).parent) for file in sink.files)
+    assert len(folders) > 3
+    assert set(folders.values()) == {2}
+    table = pa.concat_tables(
+        [pq.read_table(tmp_path / file, partitioning=None) for file in sink.files]
+    )
+    expected = [outcomes.alert_table(), outcomes.dead_letter_table()] * 2
+    assert Counter(table["offset"].to_pylist()) == Counter(
+        offset for part in expected for offset in part["offset"].to_pylist()
+    )
 
 
 def test_a_batch_larger_than_the_producers_queue_is_delivered(

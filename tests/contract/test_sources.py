@@ -235,3 +235,12 @@ def test_a_file_that_is_named_is_taken_whatever_its_ending(tmp_path: Path) -> No
     path = tmp_path / "alert.bin"
     path.write_bytes(b"x")
     assert alert_files([path]) == [path]
+
+
+def test_a_file_is_not_input_and_output(tmp_path: Path) -> None:
+    path = tmp_path / "night.parquet"
+    path.write_bytes(b"x")
+    (tmp_path / "link.parquet").symlink_to(path)
+    with pytest.raises(ConfigurationError, match="input and output"):
+        alert_files([path], out=tmp_path / "link.parquet")
+    assert alert_files([path], out=tmp_path / "other.parquet") == [path]

@@ -168,6 +168,8 @@ def test_scaling_ends_at_the_partitions() -> None:
     assert "replicas" not in objects["StatefulSet"]["spec"]
     assert (spec["minReplicaCount"], spec["maxReplicaCount"]) == (1, 6)
     assert spec["scaleTargetRef"]["name"] == objects["StatefulSet"]["metadata"]["name"]
+    scaling = spec["advanced"]["horizontalPodAutoscalerConfig"]["behavior"]
+    assert scaling["scaleDown"]["stabilizationWindowSeconds"] == 600
     (trigger,) = spec["triggers"]
     assert trigger["metadata"] == {
         "bootstrapServers": "kafka:9092",

@@ -320,3 +320,20 @@ def test_a_score_beyond_all_numbers_is_shown_as_unknown(
     watch.recent.add(dataclasses.replace(outcomes, ood_score=score))
     newest = _get(client, "/api/alerts", limit="1")["alerts"][0]
     assert _get(client, f"/api/alerts/{newest['key']}")["ood_score"] is None
+
+
+def test_an_error_beyond_all_numbers_is_shown(
+    client: httpx.Client, watch: Watch, outcomes: Outcomes
+) -> None:
+    curves = outcomes.alerts.curves
+    huge = dataclasses.replace(
+        curves, flux=np.zeros_like(curves.flux), flux_err=np.full_like(curves.flux_err, 2e38)
+    )
+    alerts = dataclasses.replace(outcomes.alerts, curves=huge)
+    watch.recent.add(dataclasses.replace(outcomes, alerts=alerts))
+    kinds: dict[str, set[str]] = {"ztf": set(), "lsst": set()}
+    for row in _get(client, "/api/alerts", limit=str(len(alerts)))["alerts"]:
+        for band in _get(client, f"/api/alerts/{row['key']}")["light_curve"]["bands"]:
+            kinds[band["survey"]] |= set(band["kind"])
+    # A flux of nothing is a limit of ZTF; LSST measures it.
+    assert kinds == {"ztf": {"detection", "limit"}, "lsst": {"detection", "forced"}}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from deploy import secrets
+from deploy import secrets, workers
 from deploy.logs import configure_logs
 from deploy.secrets import hide, is_secret, read_secret, scrubbed, with_files
 from deploy.serving import Serve, ServeTopics
@@ -176,6 +177,23 @@ def _dead_letter(url: str, reason: str) -> str | None:
 
     text: str = urlopen(f"{url}/metrics", timeout=10).read().decode()
     return text if f'tinyt2_dead_letters_total{{reason="{reason}"}} 1.0' in text else None
+
+
+def test_a_worker_that_fails_shows_no_secret(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Of its settings, in the name of a folder that is not there."""
+    secret = PLANTED["sasl.password"]
+    settings = load_settings(None, {"TINYT2__KAFKA__CLIENT__SASL_PASSWORD": secret})
+    context = multiprocessing.get_context("spawn")
+    _, pipe = context.Pipe()
+    worker = context.Process(target=workers._work, args=(pipe, settings, tmp_path / secret, 10))
+    worker.start()
+    worker.join(120)
+    assert worker.exitcode == 1
+    shown = capfd.readouterr().err
+    assert "FileNotFoundError" in shown
+    assert secret not in shown
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from confluent_kafka import KafkaError
 
+from deploy.bench.alerts import messages
 from deploy.bench.processes import footprint
 from deploy.serving import Serve
 from tests.faults import (
@@ -392,3 +393,20 @@ def _check_accounts(service: Serve, stream: Stream) -> None:
 
 def _rss(service: Serve) -> float:
     return footprint(service.pid).rss_mb
+
+
+def test_a_header_that_is_no_text_costs_nothing(cluster: MockCluster, tmp_path: Path) -> None:
+    stream = Stream(cluster)
+    packets = messages("ztf")[:2]
+    with stream.serve(tmp_path / "log", SETTINGS) as service:
+        service.wait_until_ready()
+        cluster.produce_with_header(stream.name, packets[0], b"\xff\xfe")
+        cluster.produce_with_header(stream.name, b"rubbish", b"\xff\xfe")
+        stream.produce(packets, 2)
+        wait_until(lambda: stream.committed() == 4, "everything committed")
+        accounts = service.stop()
+    assert accounts.messages_consumed == 4
+    (letter,) = stream.dead_letters()
+    assert dict(letter.headers() or [])["reason"] == b"not_avro"
+    assert accounts.messages_decoded == 3
+    assert "is not UTF-8" in (tmp_path / "log").read_text()

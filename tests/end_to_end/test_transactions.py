@@ -12,8 +12,14 @@ from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewTopic
 
-from tests.faults import END_TRANSACTION, OFFSETS_IN_TRANSACTION, MockCluster, transactional_broker
-from tests.streams import Follower, Stream, light_packets, metric
+from tests.faults import (
+    END_TRANSACTION,
+    OFFSETS_IN_TRANSACTION,
+    MockCluster,
+    transactional_broker,
+    wait_until,
+)
+from tests.streams import Follower, Stream, light_packets, metric, samples
 
 EXACTLY_ONCE = {
     "KAFKA__DELIVERY": "exactly-once",
@@ -70,6 +76,20 @@ def test_an_end_that_may_be_repeated_is(
         assert service.stop().messages_released == 0
     follower.check_complete()
     assert follower.n_repeated == 0
+
+
+def test_the_lag_ends_with_the_messages(cluster: MockCluster, tmp_path: Path) -> None:
+    """The client, whose figures lag is told from, does not see what a transaction commits."""
+    stream = Stream(cluster)
+    with stream.serve(tmp_path / "log", EXACTLY_ONCE) as service:
+        service.wait_for_event("partitions assigned")
+        stream.produce(light_packets(), 100)
+        wait_until(lambda: metric(service, "tinyt2_messages_consumed_total") == 100, "all read")
+        wait_until(lambda: metric(service, "tinyt2_in_flight_messages") == 0, "all committed")
+        for unit in ("messages", "seconds"):
+            lag = f"tinyt2_consumer_lag_{unit}"
+            wait_until(lambda lag=lag: samples(service, lag) == [0.0, 0.0], f"end of {lag}")
+        service.stop()
 
 
 def test_a_fenced_producer_ends_the_service(cluster: MockCluster, tmp_path: Path) -> None:

@@ -265,6 +265,16 @@ def test_single_files_in_a_folder(tmp_path: Path) -> None:
     assert "(ids 12, 4711)" in store.refusal(12).error
 
 
+def test_a_folder_is_listed_once_a_while(tmp_path: Path) -> None:
+    now = 0.0
+    folder = FolderSchemas(tmp_path, clock=lambda: now)
+    assert folder.fetch(4711) is None
+    (tmp_path / "4711.avsc").write_text(json.dumps(SCHEMA))
+    assert folder.fetch(4711) is None
+    now = UNKNOWN_TTL_S
+    assert folder.fetch(4711) is not None
+
+
 def test_folder_comes_before_the_package(tmp_path: Path) -> None:
     (tmp_path / "1101.avsc").write_text(json.dumps(SCHEMA))
     schema = open_schemas(folder=tmp_path).get(1101)
