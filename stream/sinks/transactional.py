@@ -26,12 +26,8 @@ _FENCED: Final = (
     KafkaError.PRODUCER_FENCED,
     KafkaError.INVALID_PRODUCER_EPOCH,
 )
-_WORTH_ANOTHER_TRY: Final = (
-    KafkaError._MSG_TIMED_OUT,
-    KafkaError._PURGE_QUEUE,
-    KafkaError._PURGE_INFLIGHT,
-    *NO_TOPIC,
-)
+_PURGED: Final = (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT)
+_WORTH_ANOTHER_TRY: Final = (KafkaError._MSG_TIMED_OUT, *_PURGED, *NO_TOPIC)
 
 
 class TransactionalKafkaSink(KafkaSink):
@@ -136,13 +132,18 @@ class TransactionalKafkaSink(KafkaSink):
     # A record that failed has spoilt its transaction: nothing can be added to it any more.
 
     def _record_failed(self, error: KafkaError, row: int) -> None:
-        self._failure = error
+        self._fail(error)
 
     def _letter_failed(self, error: KafkaError, letter: DeadLetter) -> None:
         if error.code() == KafkaError.MSG_SIZE_TOO_LARGE and not letter.shortened:
             self._too_large.add(letter.origin)
             self._spoilt = True
         else:
+            self._fail(error)
+
+    def _fail(self, error: KafkaError) -> None:
+        # What was purged only follows from another record's failure, which says why.
+        if self._failure is None or error.code() not in _PURGED:
             self._failure = error
 
     def _add_letter(self, letter: DeadLetter) -> None:
