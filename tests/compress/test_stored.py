@@ -120,7 +120,7 @@ def test_the_network_of_the_smallest_recipe_fits_its_budget() -> None:
         content = stored_onnx(made.network, TOKENS, stored)
         assert check_parity(made.network, content) <= 1e-5
         assert len(content) <= 10_053
-        assert graph_bytes(content) <= 4200
+        assert graph_bytes(content) <= 4300
 
 
 def test_functions_hold_what_repeats_and_nothing_else(written: tuple[Student, bytes]) -> None:
