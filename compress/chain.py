@@ -197,7 +197,7 @@ class Chain:
             "sha256": load_bundle(parent.path).sha256,
             "shapes": shapes(parent.student.network),
         }
-        made_from = _hash(student.fingerprint, repr(lineage), self.recipe.model.model_dump_json())
+        made_from = _hash(student.fingerprint, repr(lineage), self.recipe.model_dump_json())
         path = self.out / name / MODEL_NAME
         if self.resume and _is_from(path, made_from):
             return path
@@ -209,7 +209,7 @@ class Chain:
             command=f"tinyt2 compress (data set {self.recipe.data.dataset}, "
             f"seed {self.recipe.transfer.seed}), {name}",
             training={
-                "recipe": self.recipe.model_dump(mode="json", exclude={"model"}),
+                "recipe": self.recipe.model_dump(mode="json"),
                 _MADE_FROM: made_from,
             },
             precision=student.precision,

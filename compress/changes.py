@@ -44,9 +44,12 @@ class Change:
     difference: Interval
 
     def beyond(self, limit: float) -> bool:
-        """Tell whether the figure rose by more than ``limit``, and by more than chance."""
+        """Tell whether the figure rose by more than ``limit``, and by more than chance.
+
+        One that is not defined is beyond any limit.
+        """
         value, low = self.difference["value"], self.difference["low"]
-        return value is not None and value > limit and (low is None or low > 0)
+        return value is None or (value > limit and (low is None or low > 0))
 
     def below(self, limit: float) -> bool:
         """Tell whether the figure fell by more than ``limit``, and by more than chance."""

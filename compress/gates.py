@@ -179,7 +179,10 @@ def _overall_failures(found: Changes, gates: GateRecipe) -> dict[str, str]:
 
 
 def _rise(what: str, change: Change, limit: float) -> str:
-    return f"{what} rises by {change.difference['value']:.4f}, allowed {limit:g}"
+    value = change.difference["value"]
+    if value is None:
+        return f"{what} is not defined, allowed {limit:g}"
+    return f"{what} rises by {value:.4f}, allowed {limit:g}"
 
 
 def _slices(

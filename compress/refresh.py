@@ -157,17 +157,18 @@ def _made(
     parts = load_parts(recipe.data, job.refresh.data)
     _check_classes(_deployed(store)[1], parts)
     path = _model(job, recipe, parts, folder, console)
-    # Only now: it may have changed in the hours between.
-    sha256, before = _deployed(store)
     candidate = load_classifier(path)
     made = candidate.bundle.sha256
-    if made == sha256:
-        return Outcome("unchanged", made, sha256, {})
-    failures = _failures(before, candidate, parts, job, recipe, console)
-    if failures:
-        return Outcome("refused", made, sha256, failures)
-    store.promote(store.add(path))
-    return Outcome("promoted", made, sha256, {})
+    while True:
+        # Only now, and again if it changes: somebody may promote or roll back meanwhile.
+        sha256, before = _deployed(store)
+        if made == sha256:
+            return Outcome("unchanged", made, sha256, {})
+        failures = _failures(before, candidate, parts, job, recipe, console)
+        if failures:
+            return Outcome("refused", made, sha256, failures)
+        if store.promote(store.add(path), instead_of=sha256):
+            return Outcome("promoted", made, sha256, {})
 
 
 def _check_classes(deployed: Classifier, parts: Parts) -> None:

@@ -9,6 +9,7 @@ Notation: n curves trained on, V views of each, K classes.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ import torch
 from torch import Tensor
 
 from models.augment import alert_views
+from models.export import replace
 from models.feature_sets import FeatureSet, Inputs
 from models.features import LENGTH_BUCKETS, n_usable
 from models.lightcurve import LightCurves
@@ -142,8 +144,9 @@ def make_transfer_set(
         label = np.append(label, np.full(len(curves[1]), ARTEFACT))
     path, said = folder / _KEY_NAME, {"key": key, "curves": len(label), "views": views}
     if not path.exists() or json.loads(path.read_text()) != said:
-        folder.mkdir(parents=True, exist_ok=True)
-        path.unlink(missing_ok=True)
+        # Columns that this set does not have would be read with it.
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
         made = []
         whole = LightCurves.concatenate(curves)
         chunks = [(v, i) for v in range(views) for i in range(0, len(label), _CHUNK)]
@@ -161,7 +164,7 @@ def make_transfer_set(
         ):
             np.save(folder / f"{name}.npy", np.concatenate(column))
         np.save(folder / "label.npy", np.tile(label, views))
-        path.write_text(json.dumps(said))
+        replace(path, json.dumps(said).encode())
     return TransferSet(folder, features)
 
 

@@ -133,6 +133,8 @@ class Answers:
     classes: tuple[str, ...]
     """K names of the model's classes."""
     alerts: Alerts
+    row: npt.NDArray[np.int64]
+    """[n] row among the alerts that the model was asked about."""
     probabilities: npt.NDArray[np.float64]
     """[n, K]"""
     ood_score: npt.NDArray[np.float64]
@@ -156,6 +158,7 @@ class Answers:
         return Answers(
             classes=self.classes,
             alerts=Alerts(self.alerts.curve[rows], self.alerts.trigger_mjd[rows]),
+            row=self.row[rows],
             probabilities=self.probabilities[rows],
             ood_score=self.ood_score[rows],
             label=self.label[rows],
@@ -200,6 +203,7 @@ def answer(
     return Answers(
         classes=model.classes,
         alerts=some,
+        row=rows,
         probabilities=predictions.probabilities.astype(np.float64),
         ood_score=predictions.ood_score.astype(np.float64),
         label=_labels(data, model.classes)[some.curve],
@@ -223,14 +227,13 @@ def restricted(
 
 
 def shared(a: Answers, b: Answers) -> tuple[Answers, Answers]:
-    """Return the answers of two models to the alerts of one moment that both answer.
+    """Return the answers of two models to the alerts that both answer, of those both were asked.
 
     Both given that the class is one that both know, in the order of ``a``.
     """
     both = [name for name in a.classes if name in b.classes]
     a, b = _among(a, both), _among(b, both)
-    a = a.where(np.isin(_keys(a), _keys(b)))
-    return a, b.where(np.isin(_keys(b), _keys(a)))
+    return a.where(np.isin(a.row, b.row)), b.where(np.isin(b.row, a.row))
 
 
 def _among(answers: Answers, classes: list[str]) -> Answers:
@@ -244,13 +247,6 @@ def _among(answers: Answers, classes: list[str]) -> Answers:
         probabilities=restricted(known.probabilities, rows),
         label=label,
     )
-
-
-def _keys(answers: Answers) -> npt.NDArray[np.void]:
-    """Return what identifies alerts of one moment, [n]: curve and time."""
-    keys = np.zeros(len(answers), [("curve", np.int64), ("trigger", np.float64)])
-    keys["curve"], keys["trigger"] = answers.alerts.curve, answers.alerts.trigger_mjd
-    return keys
 
 
 def _labels(data: LabelledCurves, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:

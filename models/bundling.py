@@ -32,8 +32,7 @@ __all__ = ["Export", "add_evaluation", "calibrate", "write_bundle"]
 _KEPT: Final = 0.998
 """Part of the validation alerts that the out-of-distribution threshold must not refuse.
 
-Real alerts differ from simulated ones: of those of ZTF that come with tinyt2, about eight in a
-hundred lie beyond it, and nineteen beyond that for 0.99."""
+Real alerts differ from simulated ones: more of them lie beyond it (EVALUATION.md)."""
 _MEANING: Final = {
     "objects": "objects that nothing was fitted to or chosen on, of templates trained on",
     "templates": "templates (objects, in a class of fewer than four) that nothing was fitted to "

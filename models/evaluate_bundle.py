@@ -313,11 +313,14 @@ def _reliability(known: Answers) -> list[dict[str, float]]:
 
 
 def _by_survey(answers: dict[str, Answers], config: EvaluationConfig) -> dict[str, Any]:
+    def told(some: Answers) -> dict[str, Any]:
+        # How many were refused is known of all surveys together only.
+        found = answer_figures(some, config)
+        return {name: value for name, value in found.items() if name != "refused"}
+
     surveys = sorted({str(name) for a in answers.values() for name in np.unique(a.survey)})
     return {
-        survey: {
-            name: answer_figures(a.where(a.survey == survey), config) for name, a in answers.items()
-        }
+        survey: {name: told(a.where(a.survey == survey)) for name, a in answers.items()}
         for survey in surveys
     }
 

@@ -150,16 +150,22 @@ class ModelStore:
         rest()
         return _checked(classifier, rest)
 
-    def promote(self, sha256: str) -> None:
-        """Make a model the current one, if it is sound."""
+    def promote(self, sha256: str, instead_of: str | None = None) -> bool:
+        """Make a model the current one, if it is sound; tell whether it is.
+
+        It is not when another than ``instead_of`` has become current meanwhile.
+        """
         self.load(sha256)
         with self._writing():
             state = self.state()
+            if instead_of is not None and state.current != instead_of:
+                return False
             if sha256 != state.current:
                 state = replace(state, current=sha256, previous=state.current)
             if sha256 == state.candidate:
                 state = replace(state, candidate=None)
             self._write(state)
+        return True
 
     def propose(self, sha256: str) -> None:
         """Make a model the candidate, if it is sound."""

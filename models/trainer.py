@@ -112,7 +112,8 @@ class Trainer:
     def best_epoch(self) -> int:
         """Return the epoch with the lowest validation log-loss."""
         losses = [record.validation_log_loss for record in self.history]
-        return int(np.argmin(losses)) if losses else 0
+        # An epoch that diverged has none.
+        return int(np.argmin(np.nan_to_num(losses, nan=np.inf))) if losses else 0
 
     def best_model(self) -> Tiny | T2:
         """Return the model of the best epoch, on the CPU."""
@@ -247,16 +248,26 @@ class Trainer:
 def trained_before(folder: Path, n_classes: int) -> tuple[Tiny | T2, Recipe]:
     """Return the best network of a run in a folder, and its recipe without section ``model``.
 
-    `ConfigurationError` when there is no checkpoint.
+    `ConfigurationError` when there is no checkpoint, or one that is damaged or of other classes.
     """
     path = folder / CHECKPOINT_NAME
     if not path.exists():
         raise ConfigurationError(f"no {CHECKPOINT_NAME} in {folder}: train there first", folder)
-    state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    try:
+        state: dict[str, Any] = torch.load(path, weights_only=True, map_location="cpu")
+    except Exception as error:  # zip, pickle and torch each raise their own
+        raise ConfigurationError(f"{path} is damaged: train there again ({error})", path) from error
     recipe = _named_as(Recipe(), state["recipe"])
     rejects = len(state["best"]["head.bias"]) > n_classes
     network = build(recipe.network, n_classes, rejects, recipe.training.seed)
-    network.load_state_dict(state["best"])
+    try:
+        network.load_state_dict(state["best"])
+    except RuntimeError as error:
+        raise ConfigurationError(
+            f"the network in {folder} does not have {n_classes} classes: it was trained on other "
+            "[data]",
+            folder,
+        ) from error
     return network.eval(), recipe
 
 

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from compress.changes import changes, judged
+from compress.changes import Change, changes, judged
 from compress.gates import GateRecipe, check
-from models.answers import Alerts, Answers
+from models.answers import Alerts, Answers, shared
 from models.errors import ConfigurationError, DataError, GateError
+from models.resampling import interval
 from models.runtime import load_classifier
 from tests.compress.bundles import unseen
 
@@ -30,6 +31,7 @@ def answers(n: int = 400, seed: int = 0) -> Answers:
     return Answers(
         classes=CLASSES,
         alerts=Alerts(np.arange(n), np.zeros(n)),
+        row=np.arange(n),
         probabilities=probabilities,
         ood_score=np.zeros(n),
         label=label,
@@ -159,3 +161,19 @@ def test_an_untrained_network_does_not_pass_for_a_trained_one(
     assert not result.passed
     assert {"SNIa", "SNIbc", "SNII"} & set(result.failures)
     assert check(teacher, teacher, GateRecipe(max_ece=1), bootstrap=20).passed
+
+
+def test_alerts_of_one_curve_and_time_are_told_apart() -> None:
+    """The last and the random alert of an object may be the same, with other observations."""
+    twice = np.tile(np.arange(200), 2)
+    both = replace(answers(), alerts=Alerts(twice, np.zeros(400)), object_id=twice)
+    picky = both.where(np.arange(400) != 7)
+    before, after = shared(both, picky)
+    assert len(before) == len(after) == 399
+    np.testing.assert_array_equal(before.row, after.row)
+    assert changes(both, picky, bootstrap=20).alerts == 399
+
+
+def test_a_figure_that_is_not_defined_passes_no_gate() -> None:
+    nothing = interval(np.full(3, np.nan))
+    assert Change(nothing, nothing, nothing).beyond(1.0)

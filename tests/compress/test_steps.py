@@ -287,3 +287,11 @@ def test_a_student_is_read_as_it_was_written(
     assert read.fingerprint == student.fingerprint
     assert load_student(tmp_path, "another") is None
     assert load_student(tmp_path / "nowhere", "key") is None
+
+
+def test_a_teacher_of_other_classes_or_damaged_is_a_clear_error(good: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="does not have 5 classes"):
+        trained_before(good.parent, 5)
+    (tmp_path / "checkpoint.pt").write_bytes(b"rubbish")
+    with pytest.raises(ConfigurationError, match="damaged"):
+        trained_before(tmp_path, 3)

@@ -120,6 +120,17 @@ def test_promotion_and_rollback(store: ModelStore, bundle_path: Path, other_path
     assert store.rollback() == b
 
 
+def test_what_was_not_compared_with_the_current_model_is_not_promoted(
+    store: ModelStore, bundle_path: Path, other_path: Path
+) -> None:
+    a, b = store.add(bundle_path), store.add(other_path)
+    store.promote(a)
+    assert not store.promote(b, instead_of=b)
+    assert store.state() == StoreState(current=a)
+    assert store.promote(b, instead_of=a)
+    assert store.state() == StoreState(current=b, previous=a)
+
+
 def test_promoting_the_current_model_keeps_the_way_back(
     store: ModelStore, bundle_path: Path, other_path: Path
 ) -> None:
