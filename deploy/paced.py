@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -61,17 +63,9 @@ def send_archive(
     on_start(sum(part.n_bytes for part in parts))
     sent = Sent()
     messages = _messages(parts, sent, on_bytes, forever)
-    try:
+    with _interrupts_told(sender), closing(messages):
         _send(messages, sender, per_visit)
         sender.finish()
-    except KeyboardInterrupt:
-        raise DeliveryError(
-            f"stopped: {sender.acknowledged:,} messages are on topic {topic}, "
-            f"{sender.pending:,} more may be",
-            sender.acknowledged,
-        ) from None
-    finally:
-        messages.close()
     sent.acknowledged = sender.acknowledged
     return sent
 
@@ -116,6 +110,25 @@ def _send(messages: Iterator[bytes], sender: _Sender, per_visit: int) -> None:
                 sender.send(value)
 
 
+@contextmanager
+def _interrupts_told(sender: _Sender) -> Iterator[None]:
+    """Tell the sender of the first Ctrl-C; a second one ends the process at once.
+
+    An exception in the midst of a delivery report can be lost: confluent-kafka (2.16) then raises
+    a `SystemError` instead.
+    """
+
+    def tell(signum: int, frame: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        sender.interrupted = True
+
+    before = signal.signal(signal.SIGINT, tell)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 class _Sender:
     """A producer that counts what the broker acknowledged."""
 
@@ -129,10 +142,7 @@ class _Sender:
         self._topic = topic
         self._failure: KafkaError | None = None
         self.acknowledged = 0
-
-    @property
-    def pending(self) -> int:
-        return len(self._producer)
+        self.interrupted = False
 
     def check(self) -> None:
         """Raise `ConfigurationError` when the cluster or the topic is not there."""
@@ -177,4 +187,10 @@ class _Sender:
                 f"Kafka did not take a message: {self._failure.str()}. "
                 f"{self.acknowledged:,} messages are on topic {self._topic}",
                 self._failure,
+            )
+        if self.interrupted:
+            raise DeliveryError(
+                f"stopped: {self.acknowledged:,} messages are on topic {self._topic}, "
+                f"{len(self._producer):,} more may be",
+                self.acknowledged,
             )
