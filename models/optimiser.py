@@ -1,6 +1,7 @@
-"""One cycle of AdamW over batches of curves of about one length, and the average of the weights.
+"""One cycle of AdamW, or with Muon for matrices, over batches of curves of about one length.
 
-Training and compression optimise with the same steps.
+The model is the average of the weights on the way. Training and compression optimise with the
+same steps.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from models.muon import Muon
 from models.recipe import OptimiserRecipe
 
 __all__ = ["SORTED_BATCHES", "Averaged", "batches_of_a_length", "torch_threads"]
@@ -43,12 +45,18 @@ class Averaged(Generic[Network]):
         self.beside = nn.Module() if beside is None else beside
         self.average = copy.deepcopy(model)
         self._how, self._total = how, how.epochs * steps
-        self.optimiser = torch.optim.AdamW(
-            [*model.parameters(), *self.beside.parameters()],
-            how.lr,
-            weight_decay=how.weight_decay,
-            fused=True,
-        )
+        matrices = _hidden_matrices(model) if how.muon else []
+        rest = [p for p in model.parameters() if all(p is not matrix for matrix in matrices)]
+        self.optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.AdamW(
+                [*rest, *self.beside.parameters()],
+                how.lr,
+                weight_decay=how.weight_decay,
+                fused=True,
+            )
+        ]
+        if matrices:
+            self.optimisers.append(Muon(matrices, how.lr, how.weight_decay))
 
     def rate(self, step: int) -> float:
         """Return the one-cycle rate (arXiv 1708.07120) at a step, counted from the first."""
@@ -59,12 +67,14 @@ class Averaged(Generic[Network]):
 
     def step(self, step: int, loss: Tensor) -> float:
         """Follow the gradient of a loss and return the loss."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(step)
-        self.optimiser.zero_grad()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate(step)
+            optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            optimiser.step()
         # The average forgets the random start quickly.
         weight = 1 - min(self._how.averaging, (1 + step) / (10 + step))
         with torch.no_grad():
@@ -78,7 +88,7 @@ class Averaged(Generic[Network]):
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "beside": self.beside.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -86,7 +96,17 @@ class Averaged(Generic[Network]):
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.beside.load_state_dict(state["beside"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+
+
+def _hidden_matrices(model: nn.Module) -> list[nn.Parameter]:
+    """Return the weights between layers: Muon is not meant for vectors and the last layer."""
+    return [
+        parameter
+        for name, parameter in model.named_parameters()
+        if parameter.dim() == 2 and not name.startswith(("latents", "head."))
+    ]
 
 
 def batches_of_a_length(

@@ -82,7 +82,7 @@ class NetworkRecipe(Section):
 
 
 class OptimiserRecipe(Section):
-    """One cycle of AdamW."""
+    """One cycle of AdamW, or of Muon for the matrices between layers and AdamW for the rest."""
 
     epochs: Annotated[int, Field(ge=1)] = 60
     batch: Annotated[int, Field(ge=1)] = 128
@@ -94,6 +94,8 @@ class OptimiserRecipe(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
     averaging: Fraction = 0.998
     """Decay per step of the moving average of weights, which is the model."""
+    muon: bool = False
+    """Make the steps of matrices orthogonal (`models.muon`)."""
 
 
 class TrainingRecipe(OptimiserRecipe):

@@ -103,6 +103,19 @@ def test_the_same_seed_makes_the_same_file_even_when_interrupted(
     assert (tmp_path / "metrics.csv").read_bytes() == (made.parent / "metrics.csv").read_bytes()
 
 
+def test_muon_learns_and_is_taken_up_again(data: Path, tmp_path: Path) -> None:
+    recipe = changed("training", muon=True)
+    path = run(recipe, data, tmp_path / "whole", console=quiet(), bootstrap=20)
+    card = json.loads((path.parent / "card.json").read_text())
+    assert card["evaluation"]["objects"]["last_detection"]["log_loss"]["value"] < 0.85
+    stopped = trainer(data, recipe)
+    for _ in range(2):
+        stopped.run_epoch()
+        stopped.save(tmp_path)
+    again = run(recipe, data, tmp_path, resume=True, console=quiet(), bootstrap=20)
+    assert sha256(again) == sha256(path)
+
+
 def test_another_seed_makes_another_model(data: Path) -> None:
     first, other = trainer(data), trainer(data, changed("training", seed=1))
     assert first.run_epoch().train_loss != other.run_epoch().train_loss
