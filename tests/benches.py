@@ -17,7 +17,7 @@ from tests.brokers import Broker
 
 # Large enough for the ratios to mean something, where they are looked at.
 ARGUMENTS = {
-    "decode": ["--rounds", "3", "--alerts", "128"],
+    "decode": ["--rounds", "3", "--alerts", "512"],
     "features": ["--rounds", "2", "--alerts", "64", "--largest-batch", "4"],
     "inference": ["--rounds", "3", "--alerts", "512", "--largest-batch", "16"],
     "replay": ["--rounds", "3", "--alerts", "2000"],

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
-from typing import Any
+import time
+from typing import Any, Final
 
 import fastavro
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from stream.avro.container import Header, read_blocks
 from stream.output.outcomes import Outcomes
 from stream.output.schema import CLASSIFICATION
 
 SINGLE_OBJECT_HEADER = 10
+_READ_S: Final = 120.0
 
 
 def read_record(value: str | bytes | None) -> dict[str, Any]:
@@ -44,15 +46,26 @@ def rows(outcomes: Outcomes) -> list[dict[str, Any]]:
 
 
 def read_topic(bootstrap_servers: str, topic: str, partitions: int = 1) -> list[Message]:
-    """Return all messages of a topic."""
-    consumer = Consumer({"bootstrap.servers": bootstrap_servers, "group.id": "reader"})
+    """Return all messages of a topic that are there when its ends are reached."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": bootstrap_servers,
+            "group.id": "reader",
+            "enable.auto.commit": False,
+            "enable.partition.eof": True,
+        }
+    )
     consumer.assign([TopicPartition(topic, p, 0) for p in range(partitions)])
     messages: list[Message] = []
-    idle = 0
-    while idle < 5:
-        batch = consumer.consume(1000, 0.3)
-        idle = 0 if batch else idle + 1
-        messages += batch
+    left, deadline = set(range(partitions)), time.monotonic() + _READ_S
+    while left:
+        assert time.monotonic() < deadline, f"{topic}: no end of partitions {left}"
+        for message in consumer.consume(1000, 0.3):
+            error = message.error()
+            if error is None:
+                messages.append(message)
+            elif error.code() == KafkaError._PARTITION_EOF:
+                left.discard(message.partition())
     consumer.close()
     return messages
 

@@ -17,6 +17,8 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("compress", "deploy", "models", "stream")
+pytestmark = pytest.mark.timeout(900)
+
 LICENCES = {"LICENSE", "tests/data/NOTICE.md"}
 
 
@@ -31,7 +33,7 @@ def run(*command: str | Path, cwd: Path, code: int = 0) -> str:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=240,
+        timeout=800,
     )
     assert done.returncode == code, done.stdout
     return done.stdout

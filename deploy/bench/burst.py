@@ -107,10 +107,13 @@ def _try_to_serve(
     with ExitStack() as stack:
         stack.callback(reader.close)
         services = []
-        for core in replica_cores:
+        for _ in replica_cores:
             log = folder / f"{fresh('serve')}.log"
             services.append(stack.enter_context(Serve(servers, group, topics, log)))
-            pin(services[-1].pid, core)
+        # They start on the same cores, to be in the group at about the same time.
+        for service, core in zip(services, replica_cores, strict=True):
+            service.wait_for_event("started")
+            pin(service.pid, core)
         before = sum(_cpu_before_assignment(service) for service in services)
         share = PARTITIONS // len(services)
         if any(len(_assignment(service)) != share for service in services):

@@ -8,8 +8,16 @@ from __future__ import annotations
 
 import pytest
 
-from deploy.bench.goals import GOALS
+from deploy.bench.goals import GOALS, Goal
 from tests.benches import RunBench
+
+BESIDE_PEER = {
+    "startup_s": Goal("ratio", 0.2),
+    "page_record_percent": Goal("ratio", 30),
+    "replay_per_cpu_s": Goal("ratio", 7),
+}
+"""Instead of a goal in seconds, which a slow machine misses: the ratio to the peer in the same run
+where the goal is met, rounded."""
 
 
 @pytest.mark.parametrize(
@@ -26,5 +34,7 @@ from tests.benches import RunBench
     ],
 )
 def test_half_of_the_goal_is_reached(bench: RunBench, command: str, name: str) -> None:
-    result = bench(command).results[name]
-    assert GOALS[name].met(result, slack=2), f"{result}; the goal is {GOALS[name]}"
+    results = bench(command).results
+    result = results["page_record" if name == "page_record_percent" else name]
+    goal = BESIDE_PEER.get(name, GOALS[name])
+    assert goal.met(result, slack=2), f"{result}; the goal is {goal}"

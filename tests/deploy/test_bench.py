@@ -204,7 +204,7 @@ def test_processor_time_and_memory_are_those_of_the_process() -> None:
         child.stdout.readline()
         after, end = footprint(child.pid), cpu_seconds(child.pid)
         child.stdin.close()
-    assert end - start == pytest.approx(0.5, abs=0.2)
+    assert 0.45 < end - start < 1.5  # to fill the memory takes some of it too
     assert after.rss_mb - before.rss_mb == pytest.approx(50, abs=5)
     assert after.descriptors == before.descriptors + 1
     assert after.peak_mb >= after.rss_mb

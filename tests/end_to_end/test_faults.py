@@ -29,6 +29,8 @@ RATE = 200
 SETTINGS = {"BATCH__MAX_MESSAGES": str(BATCH)}
 EXACTLY_ONCE = {"KAFKA__DELIVERY": "exactly-once", "KAFKA__GROUP_INSTANCE_ID": "one"}
 QUICK_METADATA = {"KAFKA__CLIENT__TOPIC_METADATA_REFRESH_INTERVAL_MS": "1000"}
+RECONNECTS_SOON = {"KAFKA__CLIENT__RECONNECT_BACKOFF_MAX_MS": "1000"}
+"""Well within a session: else a broker that restarts twice may be found again too late."""
 MAX_POLL_S = 6
 OUTPUT_BROKER = 3
 
@@ -112,8 +114,8 @@ FAULTS = {
 
 
 def _survive(cluster: MockCluster, folder: Path, fault: str, rounds: int) -> None:
-    stream = Stream(cluster)
-    with Follower(stream) as follower, stream.serve(folder / "log", SETTINGS) as service:
+    stream, settings = Stream(cluster), SETTINGS | RECONNECTS_SOON
+    with Follower(stream) as follower, stream.serve(folder / "log", settings) as service:
         with Feeder(stream, light_packets(), RATE):
             follower.wait_for(RATE, 300)
             FAULTS[fault](cluster, stream, rounds)
@@ -338,11 +340,17 @@ def test_a_second_signal_ends_it_at_once(cluster: MockCluster, tmp_path: Path) -
     with stream.serve(tmp_path / "1.log", {**SETTINGS, "KAFKA__DRAIN_S": "600"}) as service:
         _blocked(cluster, stream, service)
         service.process.send_signal(signal.SIGTERM)
-        time.sleep(1)
+        wait_until(lambda: not _catches_interrupts(service.process.pid), "the first signal")
         assert service.running
         service.process.send_signal(signal.SIGINT)
         assert service.process.wait(10) == -signal.SIGINT
     assert stream.committed() == 0
+
+
+def _catches_interrupts(pid: int) -> bool:
+    status = Path(f"/proc/{pid}/status").read_text()
+    (caught,) = (line.split()[1] for line in status.splitlines() if line.startswith("SigCgt"))
+    return bool(int(caught, 16) >> signal.SIGINT - 1 & 1)
 
 
 def _kill_brokers(folder: Path, messages: int, kills: int) -> None:

@@ -152,7 +152,7 @@ def _alert_ids(messages: list[Message]) -> Counter[int]:
 def test_every_alert_has_an_output_across_a_restart(
     stream: Stream, outcomes: Outcomes, tmp_path: Path
 ) -> None:
-    rounds = 10
+    rounds = 40
     values = outcomes.messages.values * rounds
     stream.produce(values)
 

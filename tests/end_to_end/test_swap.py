@@ -46,17 +46,27 @@ _LOOK_S = 0.25
 
 
 class Feeder(threading.Thread):
-    """Appends a batch of messages at equal steps of time."""
+    """Appends a batch of messages at equal steps of time, ``least`` or more, until `finish`."""
 
-    def __init__(self, stream: Stream, values: Sequence[bytes], n_batches: int) -> None:
+    def __init__(self, stream: Stream, values: Sequence[bytes], least: int) -> None:
         super().__init__(daemon=True)
-        self._stream, self._values, self._n = stream, values, n_batches
+        self._stream, self._values, self._least = stream, values, least
+        self._enough = threading.Event()
+        self._n = 0
 
     def run(self) -> None:
         start, k = time.monotonic(), len(self._values)
-        for i in range(self._n):
-            time.sleep(max(0.0, start + i * PERIOD_S - time.monotonic()))
-            self._stream.produce([self._values[j % k] for j in range(i * BATCH, (i + 1) * BATCH)])
+        while self._n < self._least or not self._enough.is_set():
+            time.sleep(max(0.0, start + self._n * PERIOD_S - time.monotonic()))
+            messages = range(self._n * BATCH, (self._n + 1) * BATCH)
+            self._stream.produce([self._values[i % k] for i in messages])
+            self._n += 1
+
+    def finish(self) -> int:
+        """Let it end; return the number of batches."""
+        self._enough.set()
+        self.join()
+        return self._n
 
 
 class Batch(NamedTuple):
@@ -170,8 +180,7 @@ def swap_under_load(
             changes.make(i)
             wait_until(partial(_has_seen, service, i + 1), f"change {i + 1}")
             seen.append(time.time())
-        assert feeder.is_alive(), "the load ended before the last change"
-        feeder.join()
+        n_batches = feeder.finish()
         follower.wait_for(n_batches * BATCH, _LIFE_S)
         n_broken = sum(i < n_changes for i in BROKEN)
         assert metric(service, "tinyt2_model_swaps_total") == n_changes - n_broken

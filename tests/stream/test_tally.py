@@ -3,7 +3,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pyarrow as pa
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from stream.tally import tally
@@ -15,6 +15,7 @@ def column(values: list[str | None]) -> pa.DictionaryArray:
     return pa.array(values, pa.string()).dictionary_encode()
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(words, words)))
 def test_combinations_are_counted(rows: list[tuple[str | None, str | None]]) -> None:
     left, right = [row[0] for row in rows], [row[1] for row in rows]

@@ -108,7 +108,7 @@ def test_page_shows_live_data(page: Page, night: Night) -> None:
     newest = page.texts(ANSWERED)[:1]
     before = page.text("#summary")
     page.wait(lambda: page.texts(ANSWERED)[:1] > newest, what="newer alerts")
-    assert page.text("#summary") != before
+    page.wait(lambda: page.text("#summary") != before, what="another summary")
     for chart in ("rate", "lag", "latency"):
         page.wait(lambda c=chart: page.find_all(f"#{c}-chart path.line"), what=chart)  # type: ignore[misc]
     page.wait(lambda: float(page.text("#rate")) > 0)
