@@ -57,7 +57,10 @@ class Muon(torch.optim.Optimizer):
             for matrix in group["params"]:
                 if matrix.grad is None:
                     continue
-                mean = self.state[matrix].setdefault("mean", torch.zeros_like(matrix))
+                state = self.state[matrix]
+                if not state:
+                    state["mean"] = torch.zeros_like(matrix)
+                mean = state["mean"]
                 mean.lerp_(matrix.grad, 1 - momentum)
                 ahead = matrix.grad.lerp(mean, momentum)  # as Nesterov's
                 matrix.mul_(1 - lr * group["weight_decay"])

@@ -67,9 +67,10 @@ class Averaged(Generic[Network]):
 
     def step(self, step: int, loss: Tensor) -> float:
         """Follow the gradient of a loss and return the loss."""
+        rate = self.rate(step)
         for optimiser in self.optimisers:
             for group in optimiser.param_groups:
-                group["lr"] = self.rate(step)
+                group["lr"] = rate
             optimiser.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -17,9 +17,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 ROOMS = ("compress", "deploy", "models", "stream")
-pytestmark = pytest.mark.timeout(900)
-
 LICENCES = {"LICENSE", "tests/data/NOTICE.md"}
+
+pytestmark = pytest.mark.timeout(900)
 
 
 def run(*command: str | Path, cwd: Path, code: int = 0) -> str:
