@@ -59,13 +59,12 @@ def simulate(
 
     Curves hold every exposure of the observed window; those with fewer than
     ``fewest_detections`` (see also `FEWEST_DETECTIONS`) that are no mere noise are drawn
-    again. Whole templates
-    belong to one ``part`` (train, validation, test), dealt out by ``split_seed``, which
-    must be the same for all parts; equal arguments give equal curves. Rows are in order
-    of class. Redshifts are those of the host: spectroscopic for a fifth, otherwise with
-    photometric errors of .03 (1 + z); NaN for galactic classes. Raise
-    `ConfigurationError` for an unknown class, part or survey and for a class that the
-    survey almost never detects.
+    again. Whole templates belong to one ``part`` (train, validation, test), dealt out by
+    ``split_seed``, which must be the same for all parts; equal arguments give equal curves, two
+    surveys see different sources. Rows are in order of class. Redshifts are those of the host:
+    spectroscopic for a fifth, otherwise with photometric errors of .03 (1 + z); NaN for galactic
+    classes. Raise `ConfigurationError` for an unknown class, part or survey and for a class
+    that the survey almost never detects.
     """
     known = populations(inputs) if classes is None else classes
     wanted = _wanted(counts, known)
@@ -77,7 +76,7 @@ def simulate(
     for k, (name, n) in enumerate(wanted.items()):
         population = known[name]
         rows = groups_of_part(population, part, split_seed)
-        stream = [seed, zlib.crc32(name.encode()), list(PARTS).index(part)]
+        stream = [seed, zlib.crc32(f"{survey} {name}".encode()), list(PARTS).index(part)]
         fewest = min(fewest_detections, FEWEST_DETECTIONS.get(name, fewest_detections))
         made, groups = _detected(
             population, n, rows, observatory, np.random.default_rng(stream), fewest, progress
