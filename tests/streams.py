@@ -116,16 +116,16 @@ class Companion(threading.Thread):
 
 
 class Follower(Companion):
-    """Reads all that a stream publishes, as it comes, as a ``read_committed`` reader."""
+    """Reads all that a stream publishes, as it comes."""
 
-    def __init__(self, stream: Stream) -> None:
+    def __init__(self, stream: Stream, isolation: str = "read_committed") -> None:
         super().__init__()
         self._stream = stream
         self._consumer = Consumer(
             {
                 "bootstrap.servers": stream.broker.bootstrap_servers,
                 "group.id": fresh_name("follower"),
-                "isolation.level": "read_committed",
+                "isolation.level": isolation,
                 "enable.auto.commit": False,
                 "fetch.wait.max.ms": 10,
             }

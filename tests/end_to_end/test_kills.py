@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from tests.brokers import Broker, ExistingCluster
-from tests.faults import suspended, transactional_broker
+from tests.faults import suspended, transactional_broker, wait_until
 from tests.streams import Follower, Stream, light_packets
 
 BATCH = 64
@@ -23,7 +23,7 @@ EXACTLY_ONCE = {
     "KAFKA__GROUP_INSTANCE_ID": "one",
     "BATCH__MAX_MESSAGES": "16",
 }
-_LIFE_S = 300.0
+_LIFE_S = 120.0
 
 
 @pytest.fixture
@@ -84,23 +84,31 @@ def test_a_hundred_kills_lose_nothing_and_repeat_at_most_a_batch_each(
 def _exactly_once(broker: Broker, folder: Path, messages: int, kills: int) -> None:
     """Kill one service after another; each begins anew under the same name."""
     stream, rng, packets = Stream(broker), np.random.default_rng(2), light_packets()
-    with Follower(stream) as follower:
+    # noida names an aborted transaction in what is fetched after its end, too, and librdkafka then
+    # drops all that the same producer sends: who has read on meanwhile sees nothing any more.
+    with Follower(stream, "read_uncommitted") as witness:
         for i in range(kills):
             stream.produce(packets, messages // kills)
             with stream.serve(folder / f"{i}.log", EXACTLY_ONCE) as service:
-                goal = follower.n_seen + int(rng.integers(1, messages // kills // 2))
-                follower.wait_for(goal, _LIFE_S)
+                goal = witness.n_seen + int(rng.integers(1, messages // kills // 2))
+                witness.wait_for(goal, _LIFE_S)
                 time.sleep(rng.uniform(0, 0.03))
-                assert follower.n_seen < stream.n_sent, "nothing was left to be killed for"
+                assert witness.n_seen < stream.n_sent, "nothing was left to be killed for"
                 service.process.kill()
-                print(f"kill {i + 1}: {follower.n_seen} seen, {follower.n_repeated} repeated")
+                print(f"kill {i + 1}: {witness.n_seen} seen")
         with stream.serve(folder / "last.log", EXACTLY_ONCE) as service:
-            follower.wait_for(messages, _LIFE_S)
+            witness.wait_for(messages, _LIFE_S)
+            wait_until(lambda: stream.committed() == messages, "commit of all messages")
             service.stop()
+    with Follower(stream) as follower:
+        follower.wait_for(messages, 60)
         # What would be repeated comes after the end.
         time.sleep(1)
     follower.check_complete()
-    print(f"{kills} kills, {messages} messages: {follower.n_repeated} repeated, 0 lost")
+    print(
+        f"{kills} kills, {messages} messages: {witness.n_repeated - follower.n_repeated} records "
+        f"of aborted transactions, {follower.n_repeated} repeated, 0 lost"
+    )
     assert follower.n_repeated == 0
     assert stream.committed() == messages
 
