@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deploy.configuration import file_layer, validated
+from deploy.configuration import file_layers, validated
 
 if TYPE_CHECKING:
     from compress.recipe import CompressionRecipe
@@ -17,4 +17,4 @@ def load_compression(path: Path) -> CompressionRecipe:
     """Read a recipe in TOML; `ConfigurationError` if it is wrong."""
     from compress.recipe import CompressionRecipe
 
-    return validated(CompressionRecipe, [file_layer(CompressionRecipe, path)])
+    return validated(CompressionRecipe, file_layers(CompressionRecipe, path))

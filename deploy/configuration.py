@@ -28,10 +28,19 @@ from pydantic_core import ErrorDetails
 
 from models.errors import ConfigurationError
 
-__all__ = ["PREFIX", "Layer", "environment_layer", "file_layer", "validated", "variable"]
+__all__ = [
+    "PREFIX",
+    "Layer",
+    "environment_layer",
+    "file_layer",
+    "file_layers",
+    "validated",
+    "variable",
+]
 
 PREFIX: Final = "TINYT2__"
 _SEPARATOR: Final = "__"
+_EXTENDS: Final = "extends"
 _EXPECTED: Final = {
     "string_type": "a string",
     "int_type": "an integer",
@@ -75,9 +84,34 @@ class Layer:
         return True
 
 
+def file_layers(model: type[BaseModel], path: Path) -> list[Layer]:
+    """Read a TOML file and all that it extends, the first of them winning.
+
+    ``extends = "FILE"`` stands above all sections; FILE is relative to the file that says so.
+    `ConfigurationError` as `file_layer`, and for one that extends itself.
+    """
+    layers: list[Layer] = []
+    seen: list[Path] = []
+    while True:
+        if path.resolve() in seen:
+            raise ConfigurationError(f"{path}: extends itself", path)
+        seen.append(path.resolve())
+        values = _read_toml(path)
+        extended = values.pop(_EXTENDS, None)
+        layers.append(_layer(model, path, values))
+        if extended is None:
+            return layers
+        if not isinstance(extended, str):
+            raise ConfigurationError(f"{path}: {_EXTENDS} names a file, in quotes", extended)
+        path = path.parent / extended
+
+
 def file_layer(model: type[BaseModel], path: Path) -> Layer:
     """Read a TOML file; raise `ConfigurationError` if it is not sound or has unknown keys."""
-    values = _read_toml(path)
+    return _layer(model, path, _read_toml(path))
+
+
+def _layer(model: type[BaseModel], path: Path, values: dict[str, Any]) -> Layer:
     keys, kinds = _keys(model), _kinds(model)
     for section, content in values.items():
         if section in kinds:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from deploy.configuration import Layer, file_layer, validated
+from deploy.configuration import Layer, file_layer, file_layers, validated
 from models.errors import ConfigurationError
 from models.recipe import Recipe
 
@@ -27,7 +27,7 @@ def load_recipe(path: Path | None, training: Mapping[str, object] | None = None)
     """
     given = {key: value for key, value in (training or {}).items() if value is not None}
     options = Layer({"training": given}, lambda where: f"--{where[-1]}")
-    return validated(Recipe, [options, *([file_layer(Recipe, path)] if path else [])])
+    return validated(Recipe, [options, *(file_layers(Recipe, path) if path else [])])
 
 
 class _StudySection(BaseModel):

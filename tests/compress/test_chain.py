@@ -93,12 +93,6 @@ def brief() -> CompressionRecipe:
     return load_compression(QUICK).model_copy(update={"report": report})
 
 
-def test_the_smallest_recipe_may_take_the_teacher_of_the_default_one() -> None:
-    default, smallest = (load_compression(RECIPES / f"{n}.toml") for n in ("default", "smallest"))
-    for section in ("data", "network", "training", "augmentation"):
-        assert getattr(smallest, section) == getattr(default, section)
-
-
 def test_every_stage_is_a_bundle_and_the_last_is_promoted(made: Path) -> None:
     stages = ["00-teacher", "01-distill", "02-prune_structured", "03-quantize"]
     for stage in stages:

@@ -43,3 +43,46 @@ def test_what_is_wrong_is_named(tmp_path: Path, text: str, complaint: str) -> No
     path.write_text(text)
     with pytest.raises(ConfigurationError, match=complaint):
         load_compression(path)
+
+
+def test_a_recipe_may_extend_another(tmp_path: Path) -> None:
+    (tmp_path / "base").mkdir()
+    (tmp_path / "first.toml").write_text(
+        '[model]\nname = "a"\n[network]\nwidth = 16\nlatents = 3\n'
+    )
+    (tmp_path / "base" / "second.toml").write_text(
+        'extends = "../first.toml"\n[network]\nwidth = 20\n[[steps]]\nkind = "cluster"\nbits = 8\n'
+    )
+    path = tmp_path / "third.toml"
+    path.write_text('extends = "base/second.toml"\n[[steps]]\nkind = "quantize"\n')
+    recipe = load_compression(path)
+    assert (recipe.model.name, recipe.network.width, recipe.network.latents) == ("a", 20, 3)
+    assert [step.kind for step in recipe.steps] == ["quantize"]
+
+
+@pytest.mark.parametrize(
+    ("base", "text", "complaint"),
+    [
+        (
+            "[network]\nwidht = 3",
+            'extends = "base.toml"',
+            r"base\.toml: \[network\] widht: .* width",
+        ),
+        (
+            "[network]\nwidth = 'a'",
+            'extends = "base.toml"',
+            r"base\.toml: \[network\] width: expected",
+        ),
+        ('extends = "recipe.toml"', 'extends = "base.toml"', r"recipe\.toml: extends itself"),
+        ("", 'extends = "bases.toml"', r"cannot read the settings file .*bases\.toml"),
+        ("", "extends = 3", r"recipe\.toml: extends names a file, in quotes"),
+    ],
+)
+def test_what_is_wrong_with_an_extended_recipe_is_named(
+    tmp_path: Path, base: str, text: str, complaint: str
+) -> None:
+    (tmp_path / "base.toml").write_text(base)
+    path = tmp_path / "recipe.toml"
+    path.write_text(f'{text}\n[[steps]]\nkind = "quantize"\n')
+    with pytest.raises(ConfigurationError, match=complaint):
+        load_compression(path)
