@@ -23,7 +23,14 @@ from models.datasets.uea import UeaSeries, load_uea
 from models.errors import DataError
 from models.evaluate import figures
 from models.optimiser import torch_threads
-from models.series.training import SeriesConfig, answers, fit, forest, forest_answers
+from models.series.training import (
+    SeriesConfig,
+    answers,
+    fit,
+    forest,
+    forest_answers,
+    joint_answers,
+)
 
 __all__ = ["FOLDS", "cross_validate", "main"]
 
@@ -42,16 +49,18 @@ def cross_validate(
     fewest = int(np.bincount(train.label, minlength=k).min())
     if fewest < folds:
         raise DataError(f"each class needs {folds} series to cross-validate, not {fewest}", fewest)
-    names = ("network", "forest", "balanced forest")
+    names = ("network", "forest", "balanced forest", "network and balanced forest")
     found = {name: np.zeros((len(train), k)) for name in names}
     splits = StratifiedKFold(folds, shuffle=True, random_state=seed)
     for rows, held_out in splits.split(train.flux, train.label):
         flux, label = train.flux[rows], train.label[rows]
         network = fit(flux, label, k, seed, config)
         found["network"][held_out] = answers(network, train.flux[held_out])
-        for name in names[1:]:
+        for name in names[1:3]:
             trees = forest(flux, label, config.trees, seed, name != "forest")
             found[name][held_out] = forest_answers(trees, train.flux[held_out])
+        both = (found[name][held_out] for name in ("network", "balanced forest"))
+        found["network and balanced forest"][held_out] = joint_answers(*both)
     return found
 
 

@@ -33,6 +33,7 @@ from models.series.training import (
     fit,
     forest,
     forest_answers,
+    joint_answers,
 )
 
 __all__ = ["BUDGET", "PUBLISHED", "RESULT_NAME", "run"]
@@ -55,10 +56,12 @@ PUBLISHED: Final = {
 (``results/classification/Multivariate/*_accuracy.csv``). Those methods normalise
 each series; macro-F1 and log-loss are not published."""
 
-_FORESTS: Final = {"ExtraTrees": False, "ExtraTrees, classes weighed alike": True}
+_BALANCED: Final = "ExtraTrees, classes weighed alike"
+_FORESTS: Final = {"ExtraTrees": False, _BALANCED: True}
 """Baselines on summary features, and whether their classes are balanced."""
 _SHARPENED: Final = "ExtraTrees, sharpened"
 """The first of them at `FOREST_TEMPERATURE`."""
+_JOINT: Final = "network and balanced ExtraTrees, averaged"
 _FIGURES: Final = {"accuracy": "accuracy", "macro_f1": "macro-F1", "log_loss": "log-loss"}
 
 
@@ -113,11 +116,13 @@ def _evaluate(
     k = len(train.classes)
     fitted = fit(train.flux, train.label, k, seed, config)
     parameters = within_budget(n_parameters(fitted))
-    found = {f"network ({parameters:,} parameters)": answers(fitted, test.flux)}
+    network = answers(fitted, test.flux)
+    found = {f"network ({parameters:,} parameters)": network}
     for name, balanced in _FORESTS.items():
         trees = forest(train.flux, train.label, config.trees, seed, balanced)
         found[name] = forest_answers(trees, test.flux)
     found[_SHARPENED] = softmax(np.log(found["ExtraTrees"]), FOREST_TEMPERATURE)
+    found[_JOINT] = joint_answers(network, found[_BALANCED])
     console.print(f"seed {seed}: evaluating, with bootstrap intervals ...")
     return {
         name: figures(answer, test.label, test.classes, bootstrap) for name, answer in found.items()

@@ -16,17 +16,29 @@ from sklearn.ensemble import ExtraTreesClassifier
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from models.calibrate import softmax
 from models.errors import DataError
 from models.series.network import NetworkConfig, SeriesNet, channels
 from models.series.summaries import summarise
 
-__all__ = ["FOREST_TEMPERATURE", "SeriesConfig", "answers", "fit", "forest", "forest_answers"]
+__all__ = [
+    "FOREST_TEMPERATURE",
+    "JOINT_TEMPERATURE",
+    "SeriesConfig",
+    "answers",
+    "fit",
+    "forest",
+    "forest_answers",
+    "joint_answers",
+]
 
 _FLOOR: Final = 1e-3
 """Added to a forest's probabilities: no tree voting for a class is not certainty."""
 FOREST_TEMPERATURE: Final = 0.69
 """At which the log-loss of a forest, classes as frequent as they are, is lowest on three of
 five folds of the train part."""
+JOINT_TEMPERATURE: Final = 0.73
+"""The same of the mean of network and balanced forest, on all folds."""
 
 Floats = npt.NDArray[np.floating]
 
@@ -110,6 +122,13 @@ def forest_answers(fitted: ExtraTreesClassifier, flux: Floats) -> npt.NDArray[np
     """Return probabilities [n, K] of series [n, P, T] by a forest, none of them quite 0."""
     found = fitted.predict_proba(summarise(flux)) + _FLOOR
     return np.asarray(found / found.sum(axis=1, keepdims=True))
+
+
+def joint_answers(
+    network: npt.NDArray[np.float64], balanced: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the mean of what a network and a forest of balanced classes answer, sharpened."""
+    return softmax(np.log((network + balanced) / 2), JOINT_TEMPERATURE)
 
 
 class _Copies:

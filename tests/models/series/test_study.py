@@ -57,6 +57,7 @@ def test_the_table_and_the_file_hold_every_row(data: Path, tmp_path: Path) -> No
         "majority",
         "ExtraTrees, mean",
         "ExtraTrees, sharpened, seed 0",
+        "network and balanced ExtraTrees, averaged, seed 1",
         "parameters), seed 1",
     ):
         assert name in text.getvalue()
